@@ -1,0 +1,208 @@
+/**
+ * What the supervisor does with an error, and nothing else decides it:
+ * - `retry`: a new session after a back-off, for ever
+ * - `standby`: somebody else streams; wait and take over
+ * - `halt`: an operator must act; the process stays up, publishes nothing, and never ends the halt by itself
+ * - `halt-retry`: as halt, but looked at again every 30 s and gone on with once it is mended
+ * - `dead-letter`: one event cannot be delivered
+ * - `usage`: wrong configuration or command line, exit code 2
+ * - `bug`: a broken invariant; halts
+ */
+export type ErrorAction = 'retry' | 'standby' | 'halt' | 'halt-retry' | 'dead-letter' | 'usage' | 'bug'
+
+interface ErrorEntry {
+  readonly action: ErrorAction
+  readonly remedy: string
+}
+
+/** The one table of errors: code → action and the operator's remedy. docs/errors.md is checked against it. */
+export const errorTable = {
+  // configuration and command line
+  CONFIG_INVALID: { action: 'usage', remedy: 'Correct the keys listed; docs/configuration.md describes each.' },
+  CONFIG_FILE_UNREADABLE: { action: 'usage', remedy: 'Check the path given with --config and its permissions.' },
+  USAGE: { action: 'usage', remedy: 'Run the command with --help.' },
+
+  // PostgreSQL: connection
+  SOURCE_UNREACHABLE: {
+    action: 'retry',
+    remedy: 'Check host, port and network of source.url, and that PostgreSQL runs.',
+  },
+  SOURCE_CONNECTION_LOST: { action: 'retry', remedy: 'Nothing to do: the bridge reconnects by itself.' },
+  SOURCE_SHUTTING_DOWN: { action: 'retry', remedy: 'Nothing to do: the bridge reconnects when PostgreSQL is back.' },
+  SOURCE_SILENT: { action: 'retry', remedy: 'Check the network between the bridge and PostgreSQL.' },
+  SOURCE_TOO_MANY_CONNECTIONS: {
+    action: 'retry',
+    remedy: 'Raise max_wal_senders or max_connections, or free a connection.',
+  },
+  SOURCE_IN_RECOVERY: { action: 'retry', remedy: 'Point source.url at the primary, or promote this server.' },
+  SOURCE_AUTH_FAILED: {
+    action: 'halt-retry',
+    remedy: 'Check user and password of source.url and the pg_hba.conf line for this role (see docs/operations.md).',
+  },
+  SOURCE_DATABASE_MISSING: { action: 'halt-retry', remedy: 'Check the database name in source.url.' },
+  SOURCE_PERMISSION_DENIED: {
+    action: 'halt-retry',
+    remedy: 'Grant what is missing; sql/roles.md lists the least privileges of the role.',
+  },
+  SOURCE_TLS_FAILED: {
+    action: 'halt-retry',
+    remedy: "Check sslmode and sslrootcert in source.url and the server's certificate.",
+  },
+  SOURCE_WAL_LEVEL: { action: 'halt-retry', remedy: 'Set wal_level = logical and restart PostgreSQL.' },
+  SOURCE_VERSION_UNSUPPORTED: { action: 'halt', remedy: 'Use PostgreSQL 14 or newer.' },
+  SOURCE_PROTOCOL: {
+    action: 'halt',
+    remedy: 'Report this with the log: the WAL stream held what the bridge does not know.',
+  },
+  SOURCE_PLUGIN_MISSING: {
+    action: 'halt-retry',
+    remedy: 'Install the output plugin on the server, or set source.plugin to pgoutput.',
+  },
+  SOURCE_BACKPRESSURE: {
+    action: 'retry',
+    remedy: 'Nothing to do: the replication connection is let go while the broker takes no messages.',
+  },
+
+  // PostgreSQL: slot, publication, table
+  SLOT_ACTIVE: { action: 'standby', remedy: 'Nothing to do: this bridge takes over when the active one is gone.' },
+  SLOT_MISSING: {
+    action: 'halt',
+    remedy:
+      'First use: run "wal2rabbit init". Otherwise the slot was dropped and events since the stored LSN may be missing from it: see "slot missing" in docs/operations.md.',
+  },
+  SLOT_INVALIDATED: {
+    action: 'halt',
+    remedy:
+      'PostgreSQL discarded WAL that the slot needed (max_slot_wal_keep_size or idle_replication_slot_timeout): see "slot invalidated" in docs/operations.md.',
+  },
+  SLOT_AHEAD: {
+    action: 'halt',
+    remedy:
+      'The slot was re-created or advanced by somebody; events between the stored LSN and the slot would be skipped: see "slot ahead" in docs/operations.md.',
+  },
+  SLOT_WRONG_PLUGIN: {
+    action: 'halt',
+    remedy: 'Use another source.slot, or set source.plugin to the plugin of the slot.',
+  },
+  SLOT_WRONG_DATABASE: { action: 'halt', remedy: 'Use another source.slot, or the database that the slot belongs to.' },
+  SYSTEM_CHANGED: {
+    action: 'halt',
+    remedy: 'source.url leads to another PostgreSQL cluster than the one the stored LSN belongs to: correct the url.',
+  },
+  STORED_AHEAD_OF_WAL: {
+    action: 'halt',
+    remedy: "The stored LSN lies beyond the server's WAL (restored or replaced server): see docs/operations.md.",
+  },
+  TIMELINE_DIVERGED: {
+    action: 'halt',
+    remedy: 'The server was promoted before the stored LSN reached it: see "timeline diverged" in docs/operations.md.',
+  },
+  PUBLICATION_MISSING: {
+    action: 'halt',
+    remedy: 'Run "wal2rabbit init" to create the publication, then restart the bridge.',
+  },
+  PUBLICATION_INCOMPLETE: {
+    action: 'halt',
+    remedy: 'Correct the publication as the message says ("wal2rabbit check" lists it), then restart the bridge.',
+  },
+  TABLE_MISSING: {
+    action: 'halt',
+    remedy: 'Correct source.table, or run "wal2rabbit init" to create the outbox table.',
+  },
+  COLUMN_MISSING: {
+    action: 'halt',
+    remedy: 'Map the column in source.columns to its present name, or restore it, then restart the bridge.',
+  },
+  COLUMN_TYPE: {
+    action: 'halt',
+    remedy: 'Map a column of a supported type (see docs/configuration.md, source.columns).',
+  },
+
+  // bookkeeping
+  CHECKPOINT_MISSING: { action: 'halt', remedy: 'Run "wal2rabbit init": it records where the slot stands.' },
+  CHECKPOINT_FENCED: { action: 'retry', remedy: 'Nothing to do: another bridge took over this slot.' },
+  CHECKPOINT_STORE_FAILED: { action: 'retry', remedy: 'Nothing to do: stored again once PostgreSQL answers.' },
+  SCHEMA_MISSING: { action: 'halt-retry', remedy: 'Run "wal2rabbit init".' },
+  SCHEMA_OLDER: { action: 'halt-retry', remedy: 'Run "wal2rabbit init" with this version to upgrade the schema.' },
+  SCHEMA_NEWER: {
+    action: 'halt',
+    remedy: 'Run the newer wal2rabbit that upgraded the schema; downgrading is refused.',
+  },
+
+  // RabbitMQ
+  SINK_UNREACHABLE: { action: 'retry', remedy: 'Check host, port and network of sink.url, and that RabbitMQ runs.' },
+  SINK_CONNECTION_LOST: {
+    action: 'retry',
+    remedy: 'Nothing to do: the bridge reconnects and sends the unsettled window again.',
+  },
+  SINK_CONFIRM_OVERDUE: { action: 'retry', remedy: 'Check the health and the load of RabbitMQ.' },
+  SINK_PROTOCOL: {
+    action: 'retry',
+    remedy: 'Nothing to do: the channel is replaced and the unsettled window sent again.',
+  },
+  SINK_AUTH_FAILED: { action: 'halt-retry', remedy: 'Check user, password and vhost of sink.url.' },
+  SINK_PERMISSION_DENIED: {
+    action: 'halt-retry',
+    remedy: 'Give the user write permission on the exchange (and configure permission where topology is declared).',
+  },
+  SINK_TLS_FAILED: { action: 'halt-retry', remedy: "Check sink.tls and the broker's certificate." },
+  SINK_EXCHANGE_MISSING: {
+    action: 'halt-retry',
+    remedy: 'Run "wal2rabbit init", or declare the exchange in sink.topology.',
+  },
+  SINK_TOPOLOGY: {
+    action: 'halt-retry',
+    remedy: 'Make sink.topology agree with what the broker has, or set sink.topology.mode to verify.',
+  },
+  SINK_UNKNOWN: { action: 'retry', remedy: 'See the message of the broker.' },
+
+  // one event that cannot be delivered
+  EVENT_UNROUTABLE: { action: 'dead-letter', remedy: 'Bind a queue for the routing key, or set delivery.unroutable.' },
+  EVENT_NACKED: {
+    action: 'dead-letter',
+    remedy: 'See why the queue refuses: a length limit, or an unavailable quorum.',
+  },
+  EVENT_REFUSED: {
+    action: 'dead-letter',
+    remedy: "Correct the exchange or the permission that the broker's message names.",
+  },
+  EVENT_TOO_LARGE: {
+    action: 'dead-letter',
+    remedy: 'Raise sink.maxMessageSize (and the limit of the broker), or write smaller payloads.',
+  },
+  EVENT_INVALID: { action: 'dead-letter', remedy: 'Correct the application that writes such rows.' },
+
+  ADMIN_LISTEN_FAILED: { action: 'usage', remedy: 'Choose a free admin.port, or 0 for any.' },
+  ASSERTION_FAILED: { action: 'bug', remedy: 'Report this with the log: an invariant of the bridge was broken.' },
+  UNKNOWN: {
+    action: 'bug',
+    remedy: 'Report this with the log: the bridge does not know this error and stops to be safe.',
+  },
+} as const satisfies Record<string, ErrorEntry>
+
+export type ErrorCode = keyof typeof errorTable
+
+/** Every error that the bridge raises on purpose: a code of the table, what failed with its value, and the cause. */
+export class BridgeError extends Error {
+  override readonly name = 'BridgeError'
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.code = code
+  }
+
+  get action(): ErrorAction {
+    return errorTable[this.code].action
+  }
+
+  get remedy(): string {
+    return errorTable[this.code].remedy
+  }
+}
+
+/** Wraps whatever was thrown: a BridgeError stays itself, all else becomes UNKNOWN, which halts (fail closed). */
+export function toBridgeError(error: unknown): BridgeError {
+  if (error instanceof BridgeError) return error
+  return new BridgeError('UNKNOWN', error instanceof Error ? error.message : String(error), { cause: error })
+}

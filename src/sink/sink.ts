@@ -1,0 +1,79 @@
+import type { BridgeError, ErrorCode } from '../base/errors.ts'
+
+/** AMQP header values as amqplib encodes them; 64-bit integers in its typed form. */
+export type HeaderValue =
+  | string
+  | number
+  | boolean
+  | null
+  | { readonly '!': 'int64'; readonly value: bigint }
+  | HeaderValue[]
+  | { [name: string]: HeaderValue }
+
+/** One message as it goes to amqplib's publish(): nothing is decided after this. */
+export interface OutboundMessage {
+  readonly exchange: string
+  readonly routingKey: string
+  readonly body: Buffer
+  readonly properties: MessageProperties
+}
+
+export interface MessageProperties {
+  messageId: string
+  type: string
+  contentType: string
+  timestamp: number
+  appId: string
+  persistent: true
+  mandatory: true
+  headers: Record<string, HeaderValue>
+  correlationId?: string
+  expiration?: string
+  priority?: number
+}
+
+/** Why one event cannot be delivered; becomes the dead letter's reason. */
+export interface Refusal {
+  readonly code: ErrorCode
+  readonly text: string
+}
+
+/** What to do with an event that no queue takes. */
+export type UnroutablePolicy = 'dead-letter' | 'block' | 'drop'
+
+/** How the sink stands. `stuck`: an event cannot be delivered, the stream waits at it. `failing`: halted, looked at again. */
+export type SinkState = 'idle' | 'connecting' | 'open' | 'blocked' | 'stuck' | 'failing' | 'closed'
+
+/** Counters since the sink was made; plain numbers, read at scrape time. */
+export interface SinkCounters {
+  published: number
+  confirmed: number
+  nacked: number
+  returned: number
+  dropped: number
+  reconnects: number
+}
+
+export interface SinkHandlers {
+  /** The settled position may have moved, or room was made. Called at most once per batch of confirms. */
+  onProgress(): void
+  /** State or reason changed. */
+  onState(): void
+}
+
+/**
+ * Publishes what the window holds, in order, and settles it from the broker's answers. Reconnects in place for ever: it
+ * never rejects after start(), it reports. Everything unsettled stays in the window and is sent again after a reconnect.
+ */
+export interface Sink {
+  readonly state: SinkState
+  /** Why it is not open; undefined when it is. */
+  readonly reason: BridgeError | undefined
+  readonly counters: SinkCounters
+  /** Begins to connect, at once and in the background. */
+  start(handlers: SinkHandlers): void
+  /** The window has new rows: publish what fits. Cheap to call. */
+  flush(): void
+  /** Closes channel and connection within a bound; unsettled rows stay unsettled. Idempotent. */
+  stop(): Promise<void>
+}
