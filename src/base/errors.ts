@@ -20,6 +20,10 @@ export const errorTable = {
   // configuration and command line
   CONFIG_INVALID: { action: 'usage', remedy: 'Correct the keys listed; docs/configuration.md describes each.' },
   CONFIG_FILE_UNREADABLE: { action: 'usage', remedy: 'Check the path given with --config and its permissions.' },
+  SECRET_UNREADABLE: {
+    action: 'halt-retry',
+    remedy: 'Check the file named in the …_FILE variable: it must be readable and hold the secret alone.',
+  },
   USAGE: { action: 'usage', remedy: 'Run the command with --help.' },
 
   // PostgreSQL: connection
@@ -42,7 +46,7 @@ export const errorTable = {
   SOURCE_DATABASE_MISSING: { action: 'halt-retry', remedy: 'Check the database name in source.url.' },
   SOURCE_PERMISSION_DENIED: {
     action: 'halt-retry',
-    remedy: 'Grant what is missing; sql/roles.md lists the least privileges of the role.',
+    remedy: 'Grant what is missing; sql/roles.sql lists the least privileges of the role.',
   },
   SOURCE_TLS_FAILED: {
     action: 'halt-retry',
@@ -58,6 +62,15 @@ export const errorTable = {
     action: 'halt-retry',
     remedy: 'Install the output plugin on the server, or set source.plugin to pgoutput.',
   },
+  SOURCE_ENCODING: {
+    action: 'halt-retry',
+    remedy: 'Set source.plugin to pgoutput: wal2json does not convert from the encoding of the database to UTF-8.',
+  },
+  SOURCE_SERVER_FAILED: {
+    action: 'halt-retry',
+    remedy: "See the server's log: PostgreSQL itself failed, for example while decoding a row of nearly 1 GB.",
+  },
+  SOURCE_OUT_OF_RESOURCES: { action: 'retry', remedy: 'Free disk space or memory on the PostgreSQL server.' },
   SOURCE_BACKPRESSURE: {
     action: 'retry',
     remedy: 'Nothing to do: the replication connection is let go while the broker takes no messages.',
@@ -109,6 +122,10 @@ export const errorTable = {
     action: 'halt',
     remedy: 'Correct source.table, or run "wal2rabbit init" to create the outbox table.',
   },
+  TABLE_NOT_LOGGED: {
+    action: 'halt',
+    remedy: 'Make it an ordinary table with ALTER TABLE … SET LOGGED: only its rows reach the WAL.',
+  },
   COLUMN_MISSING: {
     action: 'halt',
     remedy: 'Map the column in source.columns to its present name, or restore it, then restart the bridge.',
@@ -128,12 +145,20 @@ export const errorTable = {
     action: 'halt',
     remedy: 'Run the newer wal2rabbit that upgraded the schema; downgrading is refused.',
   },
+  SCHEMA_CHANGED: {
+    action: 'halt',
+    remedy: 'Files of sql/ are immutable: restore the numbered file of the release that was installed.',
+  },
 
   // RabbitMQ
   SINK_UNREACHABLE: { action: 'retry', remedy: 'Check host, port and network of sink.url, and that RabbitMQ runs.' },
   SINK_CONNECTION_LOST: {
     action: 'retry',
     remedy: 'Nothing to do: the bridge reconnects and sends the unsettled window again.',
+  },
+  SINK_BLOCKED: {
+    action: 'retry',
+    remedy: 'Free memory or disk space on RabbitMQ: "rabbitmqctl status" names the alarm. Nothing to do here.',
   },
   SINK_CONFIRM_OVERDUE: { action: 'retry', remedy: 'Check the health and the load of RabbitMQ.' },
   SINK_PROTOCOL: {

@@ -1,0 +1,63 @@
+import { parseArgs } from 'node:util'
+
+export const queueTypes = ['quorum', 'classic', 'stream'] as const
+
+export type QueueType = (typeof queueTypes)[number]
+
+export interface BenchOptions {
+  /** Drain one transaction and watch the memory, instead of throughput and latency. */
+  readonly memory: boolean
+  readonly events: number
+  /** Counted pairs; one more is run before them to warm up. */
+  readonly rounds: number
+  readonly queues: readonly QueueType[]
+  /** Of the latency run on each side; 0 leaves it out. */
+  readonly latency_seconds: number
+  readonly jsonFile: string | undefined
+}
+
+export const usage = `npm run bench -- [options]
+
+  --events N           events of one round (100000); with --memory rows of the transaction (1000000)
+  --rounds N           counted rounds of each side, after one to warm up (5)
+  --queue LIST         quorum, classic, stream, separated by commas (quorum)
+  --latency-seconds N  length of the latency run on each side, 0 for none (15)
+  --memory             drain one transaction and print the memory of the bridge over time
+  --json FILE          also write every figure to FILE`
+
+/** Reads the command line. Throws a RangeError that says what was expected. */
+export function readOptions(args: readonly string[]): BenchOptions {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      memory: { type: 'boolean', default: false },
+      events: { type: 'string' },
+      rounds: { type: 'string', default: '5' },
+      queue: { type: 'string', default: 'quorum' },
+      'latency-seconds': { type: 'string', default: '15' },
+      json: { type: 'string' },
+    },
+  })
+  return {
+    memory: values.memory,
+    events: wholeNumber('--events', values.events ?? (values.memory ? '1000000' : '100000'), 1),
+    rounds: wholeNumber('--rounds', values.rounds, 0),
+    queues: values.queue.split(',').map(queueType),
+    latency_seconds: wholeNumber('--latency-seconds', values['latency-seconds'], 0),
+    jsonFile: values.json,
+  }
+}
+
+function wholeNumber(flag: string, text: string, min: number): number {
+  const number = Number(text)
+  if (/^\d+$/.test(text) && Number.isSafeInteger(number) && number >= min) return number
+  throw new RangeError(`${flag} is ${JSON.stringify(text)}; expected a whole number, ${min} or more`)
+}
+
+function queueType(text: string): QueueType {
+  const found = queueTypes.find((type) => type === text)
+  if (found === undefined) {
+    throw new RangeError(`--queue has ${JSON.stringify(text)}; expected some of ${queueTypes.join(', ')}`)
+  }
+  return found
+}

@@ -1,0 +1,180 @@
+import { BridgeError } from '../base/errors.ts'
+import type { Lsn } from '../base/lsn.ts'
+import type { PostgresClient } from '../base/postgres-client.ts'
+import type { StartPosition } from '../source/source.ts'
+import type { Checkpoint, HistoryMoment, Resume } from './checkpoint.ts'
+import type { CheckpointRow } from './checkpoint-row.ts'
+import { CheckpointStore } from './checkpoint-store.ts'
+import { comparePositions } from './positions.ts'
+import { decideStart, type RememberedPosition, type ResumeSlot } from './resume.ts'
+import { readServerFacts } from './server-facts.ts'
+import type { TimelineSwitch } from './timeline-history.ts'
+
+/** A control connection: queries, and an end that is bounded in time. */
+export interface ControlConnection extends PostgresClient {
+  close(): Promise<void>
+}
+
+export interface PostgresCheckpointOptions {
+  readonly slot: string
+  readonly plugin: string
+  /** Who stores: host and process, for people to read. */
+  readonly owner: string
+  /** History older than `time` milliseconds, or beyond the newest `count` entries, is deleted. */
+  readonly historyRetention: { readonly time: number; readonly count: number }
+  /** Connects; `onLost` is called at most once, when the connection ends without close(). */
+  readonly connect: (onLost: (error: BridgeError) => void) => Promise<ControlConnection>
+  readonly inspectSlot: (client: PostgresClient, name: string) => Promise<(ResumeSlot & SlotActivity) | undefined>
+  /** Rejects unless publication and table carry all that is mapped. */
+  readonly verifyTable: (client: PostgresClient) => Promise<void>
+  readonly readTimelineHistory: (timeline: number) => Promise<readonly TimelineSwitch[]>
+  readonly toError: (error: unknown, doing: string) => BridgeError
+}
+
+export interface SlotActivity {
+  readonly active: boolean
+  readonly activePid: number | null
+}
+
+/** What the process keeps from session to session: which row, of which server, its memory belongs to. */
+export class CheckpointMemory {
+  /** Undefined before the first claim. */
+  belongsTo: Omit<RememberedPosition, 'position'> | undefined
+  epoch: bigint | undefined
+  /** A store without an answer: the row may hold it, under the next version. */
+  inDoubt: StartPosition | undefined
+  /** The row as last read or stored, for the status page. */
+  row: CheckpointRow | undefined
+}
+
+/** Checkpoint in PostgreSQL, beside the outbox: a restored or promoted server brings its own position along. */
+export class PostgresCheckpoint implements Checkpoint {
+  readonly #options: PostgresCheckpointOptions
+  readonly #memory: CheckpointMemory
+  #connection: ControlConnection | undefined
+  #store: CheckpointStore | undefined
+  #loaded: { row: CheckpointRow; timeline: number; keepPartial: boolean } | undefined
+
+  constructor(options: PostgresCheckpointOptions, memory: CheckpointMemory) {
+    this.#options = options
+    this.#memory = memory
+  }
+
+  /** The control connection, for other looks at the server; undefined before resume() and after close(). */
+  get client(): PostgresClient | undefined {
+    return this.#connection
+  }
+
+  async resume(received: StartPosition, onLost: (error: BridgeError) => void): Promise<Resume> {
+    const { slot, plugin, toError } = this.#options
+    const client = await this.#options.connect(onLost)
+    this.#connection = client
+    this.#store = new CheckpointStore({ client, slot, toError })
+    const row = await this.#store.load()
+    const server = await this.#guard('reading the state of the server', () => readServerFacts(client))
+    const found = await this.#guard(`reading slot ${slot}`, () => this.#options.inspectSlot(client, slot))
+    const remembered = row === undefined ? undefined : this.#remembered(row, received)
+    const timelineHistory =
+      row !== undefined && row.timeline !== server.timeline
+        ? await this.#options.readTimelineHistory(server.timeline)
+        : undefined
+    const decision = decideStart({
+      slotName: slot,
+      plugin,
+      checkpoint: row,
+      slot: found,
+      server,
+      timelineHistory,
+      remembered,
+    })
+    if (decision instanceof BridgeError) throw decision
+    if (found?.active) {
+      throw new BridgeError(
+        'SLOT_ACTIVE',
+        `slot ${slot} is streamed by another process (server pid ${found.activePid})`,
+      )
+    }
+    await this.#options.verifyTable(client)
+    const loaded = row!
+    const keepPartial = decision.from === 'remembered' || decision.start.partial !== null
+    this.#loaded = { row: loaded, timeline: server.timeline, keepPartial }
+    this.#memory.row = loaded
+    this.#memory.inDoubt = undefined
+    this.#memory.belongsTo = {
+      version: loaded.version,
+      systemIdentifier: server.systemIdentifier,
+      timeline: server.timeline,
+      postmasterStartTime: server.postmasterStartTime,
+    }
+    return {
+      start: decision.start,
+      remembered: decision.from === 'remembered',
+      stored: keepPartial ? loaded.position : { lsn: loaded.position.lsn, partial: null },
+      acknowledged: found!.confirmedFlush!,
+    }
+  }
+
+  async claim(): Promise<void> {
+    const { row, timeline, keepPartial } = this.#loaded!
+    const claimed = await this.#store!.claim(row, { name: this.#options.owner, timeline, keepPartial })
+    this.#noteRow(claimed.row)
+    this.#memory.epoch = claimed.row.epoch
+  }
+
+  async store(settled: StartPosition, rows: number): Promise<Lsn> {
+    const memory = this.#memory
+    memory.inDoubt = settled
+    const { walEnd } = await this.#store!.store(settled, rows)
+    memory.inDoubt = undefined
+    const row = memory.row!
+    this.#noteRow({
+      ...row,
+      position: settled,
+      version: this.#store!.version!,
+      events: row.events + BigInt(rows),
+      storedAt: new Date().toISOString(),
+    })
+    return walEnd
+  }
+
+  async recordHistory(moment: HistoryMoment): Promise<void> {
+    await this.#store!.recordHistory(moment)
+    await this.#store!.prune(this.#options.historyRetention)
+  }
+
+  async watch(): Promise<void> {
+    if (this.#connection !== undefined) await this.#options.verifyTable(this.#connection)
+  }
+
+  async close(): Promise<void> {
+    const connection = this.#connection
+    this.#connection = undefined
+    await connection?.close()
+  }
+
+  /** What was received before may be gone on with, if the row is the one that this process wrote last. */
+  #remembered(row: CheckpointRow, position: StartPosition): RememberedPosition | undefined {
+    const { belongsTo, epoch, inDoubt } = this.#memory
+    if (belongsTo === undefined || epoch === undefined) return undefined
+    const doubtIsOver =
+      inDoubt !== undefined &&
+      row.epoch === epoch &&
+      row.version === belongsTo.version + 1n &&
+      comparePositions(row.position, inDoubt) === 0
+    return { ...belongsTo, position, version: doubtIsOver ? row.version : belongsTo.version }
+  }
+
+  #noteRow(row: CheckpointRow): void {
+    this.#memory.row = row
+    if (this.#memory.belongsTo !== undefined)
+      this.#memory.belongsTo = { ...this.#memory.belongsTo, version: row.version }
+  }
+
+  async #guard<T>(doing: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      throw this.#options.toError(error, doing)
+    }
+  }
+}

@@ -1,0 +1,213 @@
+import { hostname } from 'node:os'
+import { describeBridge } from './admin/bridge-status.ts'
+import { LatencyHistogram } from './admin/latency-histogram.ts'
+import { createMetrics } from './admin/metrics.ts'
+import { startAdmin } from './admin/server.ts'
+import { SlotMonitor } from './admin/slot-monitor.ts'
+import type { Logger } from './base/log.ts'
+import type { PostgresClient } from './base/postgres-client.ts'
+import { clientConfigFromUrl } from './base/postgres-url.ts'
+import { parseTableName } from './base/sql.ts'
+import { version } from './base/version.ts'
+import { Bridge } from './bridge.ts'
+import { CheckpointMemory, PostgresCheckpoint } from './checkpoint/postgres-checkpoint.ts'
+import type { LoadedConfig } from './config/load.ts'
+import { resolveColumns } from './routing/column-map.ts'
+import { createRouting } from './routing/message.ts'
+import { brokerTls } from './setup/broker-tls.ts'
+import { connectCheckpoint } from './setup/checkpoint-connection.ts'
+import { verifyOutbox } from './setup/outbox-guard.ts'
+import { inspectSlotForResume } from './setup/resume-slot.ts'
+import { readTimelineHistory } from './setup/server-timeline.ts'
+import { ConfirmWindow } from './sink/confirm-window.ts'
+import { RabbitmqSink } from './sink/rabbitmq-sink.ts'
+import { toSourceError } from './source/failure.ts'
+import { PostgresSource } from './source/postgres-source.ts'
+import { inspectSlot } from './source/slot.ts'
+import type { SourceCounters } from './source/source.ts'
+import { type StopReport, Supervisor } from './supervisor.ts'
+
+/** How long the source may stay unread: an unread socket can stall PostgreSQL's checkpoints for minutes. */
+const backpressureTimeout_ms = 30_000
+const publicationWatch_ms = 5_000
+const statementTimeout_ms = 10_000
+
+export interface StartedBridge {
+  /** Where the HTTP server listens: `http://127.0.0.1:8090`. */
+  readonly adminAddress: string
+  /** Runs until stop(); closes everything. Never rejects. */
+  run(): Promise<StopReport>
+  /** Drains and ends run(). Idempotent. */
+  stop(): void
+}
+
+/** Assembles the bridge from its concrete parts; nothing else knows their classes. Rejects with a BridgeError. */
+export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<StartedBridge> {
+  const { config } = loaded
+  const startedAt = new Date()
+  const confirmLatency = new LatencyHistogram()
+  const memory = new CheckpointMemory()
+  const received: SourceCounters = { rows: 0, transactions: 0, bytes: 0, ignored: 0, keepalives: 0 }
+  const window = new ConfirmWindow(config.sink.confirmWindow)
+  const sink = await makeSink(loaded, window, confirmLatency, log)
+  let session: { bridge: Bridge; checkpoint: PostgresCheckpoint } | undefined
+
+  const newSession = async (onStreaming: () => void): Promise<Bridge> => {
+    const url = await loaded.sourceUrl()
+    const checkpoint = makeCheckpoint(loaded, url, memory)
+    const bridge = new Bridge({
+      source: makeSource(loaded, url, received, checkpoint),
+      routing: makeRouting(loaded),
+      window,
+      sink,
+      checkpoint,
+      timings: {
+        storeInterval: config.checkpoint.interval,
+        historyInterval: config.checkpoint.historyInterval,
+        watchInterval: publicationWatch_ms,
+        backpressureTimeout: backpressureTimeout_ms,
+        drainTimeout: config.shutdown.timeout,
+      },
+      onStreaming,
+    })
+    session = { bridge, checkpoint }
+    return bridge
+  }
+  const supervisor = new Supervisor({ window, sink, log, newSession })
+
+  const { slot, plugin, publication, table } = config.source
+  const monitor = new SlotMonitor(async () => {
+    const client = session?.checkpoint.client
+    return client === undefined ? undefined : sightOfSlot(client, slot)
+  })
+  const provider = () => {
+    session?.bridge.notePositions()
+    return describeBridge({
+      state: supervisor.state,
+      reason: supervisor.reason,
+      since: supervisor.since,
+      startedAt,
+      version,
+      names: { name: slot, plugin, publication, table },
+      slot: monitor.sight,
+      positions: session?.bridge.positions,
+      window,
+      limits: config.sink.confirmWindow,
+      sink,
+      received,
+      sourceReconnects: supervisor.reconnects,
+      checkpoint: memory.row,
+      now: new Date(),
+    })
+  }
+  const admin = await startAdmin({
+    ...config.admin,
+    provider,
+    metrics: createMetrics({ provider, confirmLatency }),
+    scrub: loaded.scrub,
+    onError: (error) => log.warn({ err: error }, 'admin'),
+  })
+  monitor.start()
+  return {
+    adminAddress: admin.address,
+    stop: () => supervisor.stop(),
+    async run() {
+      const report = await supervisor.run()
+      monitor.stop()
+      await admin.close()
+      return report
+    },
+  }
+}
+
+function makeRouting({ config }: LoadedConfig) {
+  return createRouting({
+    columns: resolveColumns(config.source.columns),
+    exchange: config.sink.exchange,
+    routingKey: config.sink.routingKey,
+    routes: config.routes,
+    unroutable: config.delivery.unroutable,
+    maxMessageSize: config.sink.maxMessageSize,
+  })
+}
+
+async function makeSink(loaded: LoadedConfig, window: ConfirmWindow, confirmLatency: LatencyHistogram, log: Logger) {
+  const { sink, delivery } = loaded.config
+  return new RabbitmqSink({
+    window,
+    urls: () => loaded.sinkUrls(),
+    tls: await brokerTls(sink.tls),
+    heartbeat: sink.heartbeat,
+    connectTimeout: sink.connectTimeout,
+    version,
+    exchanges: [sink.exchange],
+    topology: sink.topology,
+    confirmTimeout: sink.confirmTimeout,
+    retry: delivery.retry,
+    onConfirmLatency: (ms, count) => confirmLatency.observe(ms / 1000, count),
+    log,
+  })
+}
+
+function makeCheckpoint(loaded: LoadedConfig, url: string, memory: CheckpointMemory): PostgresCheckpoint {
+  const { source, checkpoint } = loaded.config
+  const names = {
+    plugin: source.plugin,
+    publication: source.publication,
+    table: parseTableName(source.table),
+    columns: resolveColumns(source.columns),
+  }
+  return new PostgresCheckpoint(
+    {
+      slot: source.slot,
+      plugin: source.plugin,
+      owner: `${hostname()}/${process.pid}`,
+      historyRetention: checkpoint.historyRetention,
+      connect: (onLost) =>
+        connectCheckpoint({
+          url,
+          applicationName: 'wal2rabbit checkpoint',
+          statementTimeout: statementTimeout_ms,
+          connectTimeout: source.connectTimeout,
+          onLost,
+        }),
+      inspectSlot: inspectSlotForResume,
+      verifyTable: (client) => verifyOutbox(client, names),
+      readTimelineHistory: (timeline) => readTimelineHistory(url, timeline),
+      toError: (error, doing) => toSourceError(error, { doing }),
+    },
+    memory,
+  )
+}
+
+function makeSource(loaded: LoadedConfig, url: string, counters: SourceCounters, checkpoint: PostgresCheckpoint) {
+  const { source } = loaded.config
+  return new PostgresSource({
+    connection: { connectionTimeoutMillis: source.connectTimeout, ...clientConfigFromUrl(url) },
+    slot: source.slot,
+    plugin: source.plugin,
+    publication: source.publication,
+    table: parseTableName(source.table),
+    statusInterval: source.statusInterval,
+    ...(source.walSenderTimeout !== undefined && { walSenderTimeout: source.walSenderTimeout }),
+    counters,
+    async isWalsenderAlive(pid) {
+      const { client } = checkpoint
+      if (client === undefined) throw new Error('no control connection')
+      return (await inspectSlot(client, source.slot))?.activePid === pid
+    },
+  })
+}
+
+async function sightOfSlot(client: PostgresClient, name: string) {
+  const facts = await inspectSlot(client, name)
+  if (facts === undefined) return undefined
+  return {
+    walStatus: facts.walStatus ?? null,
+    safeWalSize: facts.safeWalSize ?? null,
+    confirmedFlushLsn: facts.confirmedFlushLsn ?? null,
+    restartLsn: facts.restartLsn ?? null,
+    active: facts.active,
+    walEnd: (facts.restartLsn ?? 0n) + facts.retainedBytes,
+  }
+}

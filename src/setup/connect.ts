@@ -1,0 +1,94 @@
+import { Socket } from 'node:net'
+import pg from 'pg'
+import type { BridgeError } from '../base/errors.ts'
+import { clientConfigFromUrl } from '../base/postgres-url.ts'
+import { toSourceError } from '../source/failure.ts'
+
+export interface ControlOptions {
+  readonly url: string
+  readonly applicationName: string
+  /** Milliseconds; 0 waits for ever. */
+  readonly statementTimeout: number
+  /** Milliseconds until connecting is given up; connect_timeout in the url comes first. */
+  readonly connectTimeout?: number
+  /** Called at most once, when an established connection breaks without endControl(). */
+  readonly onLost?: (error: BridgeError) => void
+}
+
+/** The socket under each client, to cut what does not end by itself, and whether its end is news. */
+const connections = new WeakMap<pg.Client, { readonly socket: Socket; watched: boolean }>()
+
+/**
+ * An ordinary connection for bookkeeping and inspection, kept alive by TCP, with commits that are durable before they
+ * are answered. Rejects with a BridgeError. End it with endControl().
+ */
+export async function connectControl(options: ControlOptions): Promise<pg.Client> {
+  const socket = new Socket()
+  const client = new pg.Client({
+    connectionTimeoutMillis: options.connectTimeout ?? 10_000,
+    ...clientConfigFromUrl(options.url),
+    application_name: options.applicationName,
+    statement_timeout: options.statementTimeout,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    stream: () => socket,
+  })
+  const connection = { socket, watched: false }
+  connections.set(client, connection)
+  // Without a listener a lost connection would end the process; who waits for an answer gets the error as well.
+  client.on('error', (error) => {
+    if (!connection.watched) return
+    connection.watched = false
+    options.onLost?.(toSourceError(error, { doing: 'the control connection' }))
+  })
+  try {
+    await client.connect()
+    // With synchronous_commit off a crash could take back a stored LSN that the slot has already been told.
+    await client.query(`SELECT set_config('synchronous_commit', 'local', false)
+      WHERE current_setting('synchronous_commit') = 'off'`)
+    connection.watched = true
+  } catch (error) {
+    socket.destroy()
+    throw toSourceError(error, { doing: 'connecting to PostgreSQL' })
+  }
+  return client
+}
+
+/** Ends the connection; cuts it when the server does not answer within `bound` milliseconds. Never rejects. */
+export async function endControl(client: pg.Client, bound = 2000): Promise<void> {
+  const connection = connections.get(client)
+  if (connection !== undefined) connection.watched = false
+  const socket = connection?.socket
+  const timer = setTimeout(() => socket?.destroy(), bound)
+  try {
+    await client.end()
+  } catch {
+    // A connection that is already broken is as good as ended.
+    socket?.destroy()
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Runs `work` on a control connection of its own. Errors of the driver come out as BridgeErrors that say `doing`. */
+export async function withControl<T>(
+  options: ControlOptions,
+  doing: string,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
+  const client = await connectControl(options)
+  try {
+    return await attempt(doing, () => work(client))
+  } finally {
+    await endControl(client)
+  }
+}
+
+/** Gives errors of the driver a code and says what was being done. */
+export async function attempt<T>(doing: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw toSourceError(error, { doing })
+  }
+}

@@ -1,0 +1,132 @@
+import { BridgeError, type ErrorCode } from '../base/errors.ts'
+import { formatLsn, type Lsn } from '../base/lsn.ts'
+import { quoteLiteral } from '../base/sql.ts'
+import { recordHistory } from '../checkpoint/checkpoint-history.ts'
+import type { ServerFacts } from '../checkpoint/server-facts.ts'
+import { createSlot } from '../source/slot.ts'
+import { attempt } from './connect.ts'
+import type { InitContext, InitStep, PlannedStep } from './init-step.ts'
+import { judgePosition, lookAtPosition, type PositionFacts } from './position-facts.ts'
+
+/** Halts that a person may decide to go on from, giving up what lies in the gap. */
+const gapCodes: readonly ErrorCode[] = [
+  'SLOT_MISSING',
+  'SLOT_INVALIDATED',
+  'SLOT_AHEAD',
+  'SYSTEM_CHANGED',
+  'STORED_AHEAD_OF_WAL',
+  'TIMELINE_DIVERGED',
+]
+
+/**
+ * Slot and checkpoint, which belong together. Both missing: created. One without a checkpoint: adopted where it stands.
+ * A checkpoint that no longer fits its slot is never mended silently: that throws the halt of the start-up guards, unless
+ * the gap is accepted.
+ */
+export async function planPosition(context: InitContext): Promise<PlannedStep[]> {
+  const found = await lookAtPosition(context.client, context.slot)
+  const { slot, row } = found
+  if (row === undefined && slot === undefined)
+    return [slotStep(context), checkpointStep(context, found.server, undefined)]
+  const problem = await judgePosition(found, context)
+  if (problem === undefined) {
+    const kept: InitStep = { name: `slot ${context.slot}`, outcome: 'kept', sql: '' }
+    if (row === undefined) return [kept, checkpointStep(context, found.server, slot!.confirmedFlush!)]
+    return [kept, { name: 'checkpoint', outcome: 'kept', sql: '', detail: `stored LSN ${formatLsn(row.position.lsn)}` }]
+  }
+  if (row === undefined || !gapCodes.includes(problem.code)) throw problem
+  if (!context.acceptGap) {
+    throw new BridgeError(
+      problem.code,
+      `${problem.message}. "wal2rabbit init --accept-gap" goes on without them: it ${newStart(found)}`,
+      { cause: problem },
+    )
+  }
+  if (slot?.active) throw new BridgeError('SLOT_ACTIVE', `slot ${context.slot} is streamed by pid ${slot.activePid}`)
+  return gapSteps(context, found, problem)
+}
+
+function slotStep({ client, slot, plugin, notice }: InitContext, drop = false): PlannedStep {
+  const dropSql = `SELECT pg_drop_replication_slot(${quoteLiteral(slot)})`
+  const createSql = `SELECT pg_create_logical_replication_slot(${quoteLiteral(slot)}, ${quoteLiteral(plugin)})`
+  return {
+    name: `slot ${slot}`,
+    outcome: 'created',
+    sql: drop ? `${dropSql};\n${createSql}` : createSql,
+    apply: async () => {
+      if (drop) await attempt(`dropping slot ${slot}`, () => client.query({ text: dropSql }))
+      const text = `creating slot ${slot} waits for the transactions that were already writing to end (see pg_stat_activity)`
+      const timer = setTimeout(() => notice(text), 3000)
+      try {
+        const lsn = await attempt(`creating slot ${slot}`, () => createSlot(client, slot, plugin))
+        return { detail: `streams what commits from ${formatLsn(lsn)} on` }
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+  }
+}
+
+/** Stores where the slot stands; `known` is that position when the slot is there already. */
+function checkpointStep({ client, slot }: InitContext, server: ServerFacts, known: Lsn | undefined): PlannedStep {
+  const sql = `INSERT INTO wal2rabbit.checkpoint (slot, lsn, system_identifier, timeline)
+  SELECT slot_name, confirmed_flush_lsn, ${quoteLiteral(server.systemIdentifier)}, ${server.timeline}
+  FROM pg_replication_slots WHERE slot_name = ${quoteLiteral(slot)}
+  ON CONFLICT (slot) DO NOTHING RETURNING lsn::text AS lsn`
+  return {
+    name: 'checkpoint',
+    outcome: 'created',
+    sql,
+    ...(known !== undefined && { detail: `stored LSN ${formatLsn(known)}` }),
+    apply: async () => {
+      const { rows } = await attempt('storing the first checkpoint', () => client.query({ text: sql }))
+      await recordHistory(client, slot, 'start')
+      return rows[0] === undefined ? { outcome: 'kept' } : { detail: `stored LSN ${rows[0].lsn}` }
+    },
+  }
+}
+
+/** A usable slot is kept and the checkpoint moved to it; otherwise the slot is made anew first. */
+function gapSteps(context: InitContext, found: PositionFacts, problem: BridgeError): PlannedStep[] {
+  const { slot } = found
+  const moved = moveCheckpointStep(context, found, problem)
+  if (slot !== undefined && slot.invalidation === undefined) {
+    return [{ name: `slot ${slot.name}`, outcome: 'kept', sql: '' }, moved]
+  }
+  return [slotStep(context, slot !== undefined), moved]
+}
+
+function moveCheckpointStep(context: InitContext, { row, server }: PositionFacts, problem: BridgeError): PlannedStep {
+  const { client, slot } = context
+  const { position, version } = row!
+  const sql = `UPDATE wal2rabbit.checkpoint c SET lsn = s.confirmed_flush_lsn, partial_commit_lsn = NULL,
+  partial_rows = NULL, system_identifier = ${quoteLiteral(server.systemIdentifier)}, timeline = ${server.timeline},
+  epoch = c.epoch + 1, version = c.version + 1, owner = '', stored_at = clock_timestamp()
+  FROM pg_replication_slots s
+  WHERE c.slot = ${quoteLiteral(slot)} AND s.slot_name = c.slot AND c.version = ${version} RETURNING c.lsn::text AS lsn`
+  const from = formatLsn(position.lsn)
+  return {
+    name: 'checkpoint',
+    outcome: 'changed',
+    sql,
+    detail: `gap accepted (${problem.code}): what was committed from ${from} on is not streamed again`,
+    apply: async () => {
+      const { rows } = await attempt('moving the checkpoint', () => client.query({ text: sql }))
+      if (rows[0] === undefined) {
+        const text = `checkpoint of slot ${slot} changed meanwhile: it no longer has version ${version}`
+        throw new BridgeError('CHECKPOINT_FENCED', text)
+      }
+      await recordHistory(client, slot, 'gap')
+      return {
+        detail: `gap accepted (${problem.code}): events between ${from} and ${rows[0].lsn} are not streamed; replay them from the table`,
+      }
+    },
+  }
+}
+
+function newStart({ slot, server }: PositionFacts): string {
+  const usable = slot !== undefined && slot.invalidation === undefined && slot.confirmedFlush !== null
+  return usable
+    ? `moves the checkpoint to ${formatLsn(slot.confirmedFlush!)}, where the slot stands`
+    : `makes the slot anew at about ${formatLsn(server.walEnd)}`
+}

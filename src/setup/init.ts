@@ -1,0 +1,87 @@
+import { parseTableName } from '../base/sql.ts'
+import { type ColumnSetting, resolveColumns } from '../routing/column-map.ts'
+import { type PrepareOptions, prepareBroker } from '../sink/broker-setup.ts'
+import { attempt, withControl } from './connect.ts'
+import { planPublication, planSchema, planTable } from './init-outbox.ts'
+import { planPosition } from './init-position.ts'
+import type { InitContext, InitStep, PlannedStep } from './init-step.ts'
+
+export interface InitOptions {
+  readonly url: string
+  readonly slot: string
+  readonly publication: string
+  readonly plugin: 'pgoutput' | 'wal2json'
+  /** `schema.table`, as in the configuration. */
+  readonly table: string
+  readonly columns: ColumnSetting
+  /** Undefined leaves the broker alone. */
+  readonly broker: Omit<PrepareOptions, 'create'> | undefined
+  /** Looks and tells, changes nothing. */
+  readonly dryRun: boolean
+  /** Goes on although events between the stored LSN and the slot are lost to the stream. */
+  readonly acceptGap: boolean
+  /** Called with each step as it is done. */
+  readonly onStep?: (step: InitStep) => void
+  /** Called with a line for the operator while something takes long. */
+  readonly onNotice?: (text: string) => void
+}
+
+/** "w2r" and 2: the key of the advisory lock that one `init` at a time holds. */
+const initLock = 0x7732_7202
+
+/**
+ * Creates or upgrades everything that the bridge needs, and tells for each object whether it was kept, created or
+ * changed. Safe to repeat, safe to run twice at once, and safe to kill: what was done is kept by the next run. The slot
+ * comes last of what can fail, because from then on it keeps WAL.
+ *
+ * Rejects with a BridgeError; with the halts of the start-up guards when the checkpoint no longer fits its slot.
+ */
+export async function runInit(options: InitOptions): Promise<InitStep[]> {
+  const done: InitStep[] = []
+  const note = (step: InitStep) => {
+    done.push(step)
+    options.onStep?.(step)
+  }
+  // No statement timeout: creating a slot waits for older transactions, however long they take.
+  const control = { url: options.url, applicationName: 'wal2rabbit init', statementTimeout: 0 }
+  await withControl(control, 'preparing PostgreSQL', async (client) => {
+    // For the session, not for a transaction: a slot cannot be created in one that has written.
+    if (!options.dryRun) await client.query({ text: 'SELECT pg_advisory_lock($1)', values: [initLock] })
+    const context: InitContext = {
+      client,
+      url: options.url,
+      slot: options.slot,
+      publication: options.publication,
+      plugin: options.plugin,
+      table: parseTableName(options.table),
+      columns: resolveColumns(options.columns),
+      ownColumns: options.columns === 'default',
+      acceptGap: options.acceptGap,
+      notice: options.onNotice ?? (() => undefined),
+    }
+    const carryOut = async (step: PlannedStep) => note(await finish(step, options.dryRun))
+    await carryOut(await attempt('looking at the schema', () => planSchema(context)))
+    await carryOut(await attempt('looking at the table', () => planTable(context)))
+    if (options.plugin === 'pgoutput') {
+      await carryOut(await attempt('looking at the publication', () => planPublication(context)))
+    }
+    for (const step of await prepareSink(options)) note(step)
+    const steps = await attempt('looking at slot and checkpoint', () => planPosition(context))
+    for (const step of steps) await carryOut(step)
+  })
+  return done
+}
+
+async function finish({ apply, ...step }: PlannedStep, dryRun: boolean): Promise<InitStep> {
+  const result = dryRun ? undefined : await apply?.()
+  return { ...step, ...result }
+}
+
+async function prepareSink({ broker, dryRun }: InitOptions): Promise<InitStep[]> {
+  if (broker === undefined) return []
+  if (dryRun) {
+    const detail = 'not looked at in a dry run: created as a durable topic exchange where it is missing'
+    return [{ name: `exchange "${broker.exchange}"`, outcome: 'kept', sql: '', detail }]
+  }
+  return (await prepareBroker({ ...broker, create: true })).map((item) => ({ ...item, sql: '' }))
+}

@@ -1,0 +1,54 @@
+import { BridgeError } from '../base/errors.ts'
+import type { PostgresClient } from '../base/postgres-client.ts'
+import { quoteTable, type TableName } from '../base/sql.ts'
+import type { ColumnMap } from '../routing/column-map.ts'
+import { compileReader } from '../routing/outbox-row.ts'
+import { inspectPublication, publicationProblem } from '../source/publication.ts'
+import { inspectTable } from '../source/table.ts'
+import { attempt } from './connect.ts'
+
+/** What of the database has to fit together for rows to arrive whole. */
+export interface OutboxNames {
+  readonly table: TableName
+  readonly columns: ColumnMap
+  readonly plugin: 'pgoutput' | 'wal2json'
+  /** Of no concern to wal2json. */
+  readonly publication: string
+}
+
+/**
+ * Whether every committed row of the outbox reaches the stream whole: the table with its mapped columns, and for
+ * pgoutput the publication. Looked at before and while streaming, because PostgreSQL drops changes silently when a table
+ * leaves its publication. Rejects with TABLE_MISSING, TABLE_NOT_LOGGED, COLUMN_MISSING, COLUMN_TYPE,
+ * PUBLICATION_MISSING or PUBLICATION_INCOMPLETE, and with what toSourceError makes of the driver's errors.
+ */
+export async function verifyOutbox(client: PostgresClient, names: OutboxNames): Promise<void> {
+  await attempt('looking at table and publication', async () => {
+    await verifyTable(client, names.table, names.columns)
+    if (names.plugin === 'pgoutput') await verifyPublication(client, names)
+  })
+}
+
+export async function verifyTable(client: PostgresClient, table: TableName, columns: ColumnMap): Promise<void> {
+  const facts = await inspectTable(client, table)
+  if (facts === undefined) throw new BridgeError('TABLE_MISSING', `table ${quoteTable(table)} does not exist`)
+  if (!facts.logged) {
+    throw new BridgeError('TABLE_NOT_LOGGED', `table ${quoteTable(table)} is unlogged: its rows are not in the WAL`)
+  }
+  // Generated columns are not in the stream (before version 18 never).
+  const published = facts.columns.filter((column) => !column.generated)
+  compileReader({ schema: table.schema, table: table.name, columns: published }, columns)
+}
+
+export async function verifyPublication(client: PostgresClient, names: OutboxNames): Promise<void> {
+  const facts = await inspectPublication(client, names.publication, names.table)
+  const problem = publicationProblem(facts, mappedColumns(names.columns))
+  if (problem !== undefined) {
+    throw new BridgeError(facts.exists ? 'PUBLICATION_INCOMPLETE' : 'PUBLICATION_MISSING', problem)
+  }
+}
+
+/** The table's columns that the map uses. */
+export function mappedColumns(columns: ColumnMap): string[] {
+  return Object.values(columns).filter((column): column is string => typeof column === 'string')
+}

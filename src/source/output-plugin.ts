@@ -1,0 +1,74 @@
+import type { Client } from 'pg'
+import type { LogicalReplicationService } from 'pg-logical-replication'
+import { formatLsn, type Lsn, parseLsn } from '../base/lsn.ts'
+import { quoteIdent, quoteLiteral } from '../base/sql.ts'
+import type { WalDecoder } from './wal-decoder.ts'
+
+/** What pg-logical-replication takes as a plugin (its AbstractPlugin, which it does not export). */
+type LibraryPlugin = Parameters<LogicalReplicationService['subscribe']>[0]
+
+/** What the walsender's own session says, just before it begins to stream. */
+export interface WalsenderFacts {
+  readonly pid: number
+  /** Milliseconds; 0 means that it never gives up on us. */
+  readonly walSenderTimeout: number
+  readonly serverEncoding: string
+  /** What the slot was told last; undefined when the slot is missing (START_REPLICATION reports it). */
+  readonly confirmedFlush: Lsn | undefined
+}
+
+export interface OutputPluginHandlers {
+  /** Throws to refuse; the stream is not started then. */
+  onConnected(client: Client, facts: WalsenderFacts): void
+  /** Called for each XLogData message, with bytes that are only valid during the call. Must not throw. */
+  onPayload(payload: Buffer): void
+}
+
+/** The library's view of a decoder: starts the stream, and gives each payload away as it comes. */
+export class OutputPlugin implements LibraryPlugin {
+  readonly options: WalDecoder['options']
+  readonly name: string
+  readonly #handlers: OutputPluginHandlers
+
+  constructor(decoder: WalDecoder, handlers: OutputPluginHandlers) {
+    this.options = decoder.options
+    this.name = decoder.plugin
+    this.#handlers = handlers
+  }
+
+  /** Settles when the stream is over. */
+  async start(client: Client, slot: string, lsn: string): Promise<unknown> {
+    this.#handlers.onConnected(client, await readFacts(client, slot))
+    return client.query(startReplication(slot, parseLsn(lsn), this.options))
+  }
+
+  /** Called inside of a socket listener. What it returns would be emitted as `data`: nobody listens. */
+  parse(payload: Buffer): undefined {
+    this.#handlers.onPayload(payload)
+  }
+}
+
+/**
+ * The replication command. Its grammar knows no E'' strings: a backslash stands for itself.
+ * Source: https://www.postgresql.org/docs/current/protocol-replication.html, and repl_scanner.l of PostgreSQL.
+ */
+export function startReplication(slot: string, lsn: Lsn, options: WalDecoder['options']): string {
+  const list = options.map(([name, value]) => `${quoteIdent(name)} '${value.replaceAll("'", "''")}'`).join(', ')
+  return `START_REPLICATION SLOT ${quoteIdent(slot)} LOGICAL ${formatLsn(lsn)} (${list})`
+}
+
+/** One round trip; a walsender takes plain SQL, but only as a simple query (no parameters). */
+async function readFacts(client: Client, slot: string): Promise<WalsenderFacts> {
+  const { rows } = await client.query<Record<string, unknown>>(`
+    SELECT pg_backend_pid() AS pid,
+      (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout') AS wal_sender_timeout,
+      current_setting('server_encoding') AS server_encoding,
+      (SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = ${quoteLiteral(slot)}) AS confirmed_flush`)
+  const row = rows[0]!
+  return {
+    pid: Number(row.pid),
+    walSenderTimeout: Number(row.wal_sender_timeout),
+    serverEncoding: String(row.server_encoding),
+    confirmedFlush: typeof row.confirmed_flush === 'string' ? parseLsn(row.confirmed_flush) : undefined,
+  }
+}

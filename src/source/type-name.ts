@@ -1,0 +1,47 @@
+/** OIDs of PostgreSQL's built-in types, fixed for ever. Source: src/include/catalog/pg_type.dat of PostgreSQL. */
+const builtIn: ReadonlyMap<number, string> = new Map([
+  [16, 'bool'],
+  [17, 'bytea'],
+  [18, 'char'],
+  [19, 'name'],
+  [20, 'int8'],
+  [21, 'int2'],
+  [23, 'int4'],
+  [25, 'text'],
+  [26, 'oid'],
+  [28, 'xid'],
+  [114, 'json'],
+  [142, 'xml'],
+  [650, 'cidr'],
+  [700, 'float4'],
+  [701, 'float8'],
+  [790, 'money'],
+  [829, 'macaddr'],
+  [869, 'inet'],
+  [1005, '_int2'],
+  [1007, '_int4'],
+  [1009, '_text'],
+  [1016, '_int8'],
+  [1042, 'bpchar'],
+  [1043, 'varchar'],
+  [1082, 'date'],
+  [1083, 'time'],
+  [1114, 'timestamp'],
+  [1184, 'timestamptz'],
+  [1186, 'interval'],
+  [1266, 'timetz'],
+  [1560, 'bit'],
+  [1562, 'varbit'],
+  [1700, 'numeric'],
+  [2950, 'uuid'],
+  [2951, '_uuid'],
+  [3220, 'pg_lsn'],
+  [3802, 'jsonb'],
+  [5038, 'pg_snapshot'],
+  [5069, 'xid8'],
+])
+
+/** The canonical name of a type (pg_type.typname): `jsonb`, `timestamptz`; `oid:NNN` for one that is not built in. */
+export function typeName(oid: number): string {
+  return builtIn.get(oid) ?? `oid:${oid}`
+}

@@ -1,0 +1,132 @@
+import type pg from 'pg'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import type { PostgresClient } from '../../src/base/postgres-client.ts'
+import {
+  findSnapshotBefore,
+  type HistoryEntry,
+  listHistory,
+  pruneHistory,
+  recordHistory,
+} from '../../src/checkpoint/checkpoint-history.ts'
+import { connectControl, endControl } from '../../src/setup/connect.ts'
+import { migrate } from '../../src/setup/migrate.ts'
+import { loadMigrations } from '../../src/setup/sql-files.ts'
+import { type FreshDatabase, freshDatabase } from '../support/services.ts'
+
+let database: FreshDatabase
+let client: pg.Client
+let writer: pg.Client
+
+const server = { systemIdentifier: '7000', timeline: 1 }
+
+beforeAll(async () => {
+  database = await freshDatabase()
+  const options = { url: database.url, applicationName: 'wal2rabbit-test', statementTimeout: 10_000 }
+  client = await connectControl(options)
+  writer = await connectControl(options)
+  await migrate(client, await loadMigrations())
+  await client.query('CREATE TABLE event (id int, xid xid8 DEFAULT pg_current_xact_id())')
+})
+
+afterAll(async () => {
+  await endControl(client)
+  await endControl(writer)
+  await database.drop()
+})
+
+beforeEach(async () => {
+  await client.query('TRUNCATE wal2rabbit.checkpoint, wal2rabbit.checkpoint_history, event')
+  await client.query(`INSERT INTO wal2rabbit.checkpoint (slot, lsn, system_identifier, timeline, events)
+    VALUES ('shop', '0/1', '7000', 1, 42)`)
+})
+
+async function unseenBy(entry: HistoryEntry): Promise<number[]> {
+  const { rows } = await client.query(
+    'SELECT id FROM event WHERE NOT pg_visible_in_snapshot(xid, $1::pg_snapshot) ORDER BY id',
+    [entry.snapshot],
+  )
+  return rows.map((row) => row.id)
+}
+
+/** Lets `work` happen after the snapshot was taken and before the WAL end is read. */
+function between(work: () => Promise<unknown>): PostgresClient {
+  return {
+    async query(statement) {
+      if (statement.name === 'wal2rabbit_record_history') await work()
+      return client.query({ ...statement })
+    },
+  }
+}
+
+test('an entry holds the stored LSN, the count, and a snapshot with the WAL end after it', async () => {
+  const entry = await recordHistory(client, 'shop', 'mark', 'before the release')
+  expect(entry).toMatchObject({ lsn: 1n, events: 42n, kind: 'mark', name: 'before the release', ...server })
+  expect(entry!.snapshot).toMatch(/^\d+:\d+:/)
+  expect(await listHistory(client, 'shop', 10)).toEqual([entry])
+  expect(await recordHistory(client, 'nobody', 'start')).toBeUndefined()
+})
+
+test('a transaction that commits between snapshot and WAL end is not lost to a replay from there', async () => {
+  await writer.query('INSERT INTO event VALUES (1)')
+  const entry = (await recordHistory(
+    between(() => writer.query('INSERT INTO event VALUES (2)')),
+    'shop',
+    'interval',
+  ))!
+  const walEndAfterSecond = (await client.query('SELECT pg_current_wal_insert_lsn()::text AS lsn')).rows[0].lsn
+  await writer.query('INSERT INTO event VALUES (3)')
+  // Everything that the snapshot sees lies below the WAL end, so what a replay from there needs is among the unseen.
+  expect(await unseenBy(entry)).toEqual([2, 3])
+  const { rows } = await client.query('SELECT $1::pg_lsn <= $2::pg_lsn AS below', [
+    walEndAfterSecond,
+    (await client.query('SELECT snapshot_wal_end::text AS lsn FROM wal2rabbit.checkpoint_history')).rows[0].lsn,
+  ])
+  expect(rows).toEqual([{ below: false }])
+})
+
+test('whatever a snapshot sees has committed below the WAL end beside it', async () => {
+  // The trap: the WAL end read BEFORE the snapshot would miss a transaction that commits in between.
+  const beforeAnything = (await client.query('SELECT pg_current_wal_insert_lsn() - $1::pg_lsn AS n', ['0/0'])).rows[0].n
+  await writer.query('INSERT INTO event VALUES (1)')
+  const afterFirst = (await client.query('SELECT pg_current_wal_insert_lsn() - $1::pg_lsn AS n', ['0/0'])).rows[0].n
+  const entry = (await recordHistory(client, 'shop', 'start'))!
+  expect(await unseenBy(entry)).toEqual([])
+  expect(entry.snapshotWalEnd).toBeGreaterThanOrEqual(BigInt(afterFirst))
+  expect(await findSnapshotBefore(client, 'shop', BigInt(beforeAnything), server)).toBeUndefined()
+  expect(await findSnapshotBefore(client, 'shop', entry.snapshotWalEnd, server)).toEqual(entry)
+  expect(await findSnapshotBefore(client, 'shop', entry.snapshotWalEnd - 1n, server)).toBeUndefined()
+})
+
+test('a transaction that is open while the snapshot is taken stays unseen when it commits later', async () => {
+  await writer.query('BEGIN')
+  await writer.query('INSERT INTO event VALUES (1)')
+  const entry = (await recordHistory(client, 'shop', 'interval'))!
+  await writer.query('COMMIT')
+  expect(await unseenBy(entry)).toEqual([1])
+})
+
+test('a snapshot of another cluster or timeline is never used', async () => {
+  const entry = (await recordHistory(client, 'shop', 'start'))!
+  const find = (other: object) => findSnapshotBefore(client, 'shop', entry.snapshotWalEnd, { ...server, ...other })
+  expect(await find({ systemIdentifier: '7001' })).toBeUndefined()
+  expect(await find({ timeline: 2 })).toBeUndefined()
+})
+
+test('pruning keeps what is young, marks, and the entry from which the edge of the retention is replayed', async () => {
+  for (const [kind, age] of Object.entries({ mark: 90, start: 80, interval: 70, stop: 10 })) {
+    await recordHistory(client, 'shop', kind as 'mark')
+    await client.query(
+      `UPDATE wal2rabbit.checkpoint_history SET stored_at = stored_at - $1 * interval '1 minute' WHERE kind = $2`,
+      [age, kind],
+    )
+  }
+  expect(await pruneHistory(client, 'shop', { time: 3_600_000, count: 100 })).toBe(1)
+  expect((await listHistory(client, undefined, 10)).map((entry) => entry.kind)).toEqual(['stop', 'interval', 'mark'])
+})
+
+test('pruning keeps no more than so many entries, and one before them', async () => {
+  for (let n = 0; n < 6; n++) await recordHistory(client, 'shop', 'interval')
+  const newest = (await listHistory(client, 'shop', 10)).slice(0, 4)
+  expect(await pruneHistory(client, 'shop', { time: 3_600_000, count: 3 })).toBe(2)
+  expect(await listHistory(client, 'shop', 10)).toEqual(newest)
+})

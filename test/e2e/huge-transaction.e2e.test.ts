@@ -1,0 +1,64 @@
+import { expect, onTestFinished, test } from 'vitest'
+import { freshDatabase, sharedRabbit } from '../support/services.ts'
+import { Stage } from '../support/stage.ts'
+
+const rows = Number(process.env.WAL2RABBIT_TEST_HUGE_ROWS ?? 1_000_000)
+const limitMb = 120
+
+test(`one transaction of ${rows} rows: flat memory, and a kill in its middle resumes there`, async () => {
+  const database = await freshDatabase()
+  onTestFinished(() => database.drop())
+  const stage = await Stage.create({
+    databaseUrl: database.url,
+    amqpUrl: sharedRabbit().url,
+    queueType: 'classic',
+    // The queue keeps only numbers of what passed; a consumer of a million bodies would measure itself.
+    env: { WAL2RABBIT_CHECKPOINT_INTERVAL: '200ms' },
+  })
+  onTestFinished(() => stage.dispose())
+  stage.bridge.start()
+  await stage.bridge.until((status) => status.state === 'streaming')
+  const startRss = await rssMb(stage)
+  await stage.query(
+    `INSERT INTO outbox (aggregate_type, aggregate_id, type, payload)
+     SELECT 'order', n::text, 'Bulk', jsonb_build_object('n', n, 'text', repeat('x', 150)) FROM generate_series(1, $1) n`,
+    [rows],
+  )
+  await stage.bridge.until((status) => status.counters.confirmed > rows / 2, 120_000, 'half of the transaction')
+  const halfRss = await rssMb(stage)
+  await stage.bridge.end('SIGKILL')
+  const [row] = await stage.query('SELECT partial_rows::int AS rows FROM wal2rabbit.checkpoint WHERE slot = $1', [
+    stage.name,
+  ])
+  const storedRows = Number(row?.rows)
+  expect(storedRows).toBeGreaterThan(rows / 3)
+
+  stage.bridge.start()
+  let peak = 0
+  const done = await stage.bridge.until(
+    (status) => {
+      void rssMb(stage).then((rss) => {
+        peak = Math.max(peak, rss)
+      })
+      return status.counters.confirmed >= rows - storedRows && status.window.messages === 0
+    },
+    180_000,
+    'the rest of the transaction',
+  )
+  // It resumed in the middle: no more was published than what was not stored.
+  expect(done.counters.published).toBe(rows - storedRows)
+  const queued = await stage.withChannel((channel) => channel.checkQueue(stage.name))
+  const repeats = queued.messageCount - rows
+  console.info(
+    `${rows} rows: RSS ${startRss} MB at start, ${halfRss} MB at half, at most ${peak} MB in the second run; ` +
+      `resumed after row ${storedRows}, ${repeats} repeats`,
+  )
+  expect(repeats).toBeGreaterThanOrEqual(0)
+  expect(repeats).toBeLessThan(30_000)
+  expect(Math.max(halfRss, peak)).toBeLessThanOrEqual(limitMb)
+}, 400_000)
+
+async function rssMb(stage: Stage): Promise<number> {
+  const metrics = await (await fetch(`${stage.bridge.url}/metrics`)).text()
+  return Math.round(Number(/^process_resident_memory_bytes (\S+)/m.exec(metrics)![1]) / 1024 / 1024)
+}

@@ -1,0 +1,161 @@
+import { readFile } from 'node:fs/promises'
+import type pg from 'pg'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { type CheckOptions, runCheck } from '../../src/setup/check.ts'
+import { connectControl, endControl } from '../../src/setup/connect.ts'
+import type { CheckFinding } from '../../src/setup/finding.ts'
+import { runInit } from '../../src/setup/init.ts'
+import { listCheckpoints, readStoredStatus } from '../../src/setup/stored-status.ts'
+import { type FreshDatabase, freshDatabase, uniqueName } from '../support/services.ts'
+
+let database: FreshDatabase
+let client: pg.Client
+let options: CheckOptions
+
+beforeEach(async () => {
+  database = await freshDatabase()
+  client = await connectControl({ url: database.url, applicationName: 'test', statementTimeout: 20_000 })
+  options = {
+    url: database.url,
+    slot: uniqueName('check'),
+    publication: 'outbox_events',
+    plugin: 'pgoutput',
+    table: 'public.outbox',
+    columns: 'default',
+    broker: undefined,
+  }
+})
+
+afterEach(async () => {
+  await endControl(client)
+  await database.drop()
+})
+
+const init = () => runInit({ ...options, dryRun: false, acceptGap: false, broker: undefined })
+const problems = (findings: readonly CheckFinding[]) =>
+  findings.filter((finding) => !finding.ok && finding.severity === 'problem')
+
+test('after init there is no problem', async () => {
+  await init()
+  const findings = await runCheck(options)
+  expect(problems(findings)).toEqual([])
+  expect(findings.map((finding) => finding.name)).toEqual([
+    'postgresql',
+    'version',
+    'primary',
+    'wal_level',
+    'replication slots',
+    'walsenders',
+    'role',
+    'slot retention',
+    'replication connection',
+    'schema',
+    'table',
+    'publication',
+    'slot',
+    'checkpoint',
+  ])
+})
+
+test('before init all that is missing is told at once, each with a remedy', async () => {
+  const found = problems(await runCheck(options))
+  expect(found.map((finding) => finding.name)).toEqual(['schema', 'table', 'publication', 'slot', 'checkpoint'])
+  for (const finding of found) expect(finding.remedy).toMatch(/init/)
+  expect((await client.query(`SELECT to_regnamespace('wal2rabbit') AS schema`)).rows).toEqual([{ schema: null }])
+})
+
+test('what broke since is told at once as well', async () => {
+  await init()
+  await client.query(`ALTER TABLE outbox RENAME COLUMN type TO kind`)
+  await client.query(`ALTER PUBLICATION outbox_events SET (publish = 'update')`)
+  await client.query(`INSERT INTO wal2rabbit.schema_migration VALUES (900, '900_next.sql', 'c')`)
+  await client.query('SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())', [options.slot])
+  const found = problems(await runCheck(options))
+  expect(found.map((finding) => finding.name)).toEqual(['schema', 'table', 'publication', 'slot'])
+  expect(found.map((finding) => finding.detail).join('\n')).toMatch(
+    /version 900[^]*no column "type"[^]*does not publish inserts[^]*above the stored/,
+  )
+})
+
+test('a column list that hides a mapped column is a problem', async () => {
+  await init()
+  const { rows } = await client.query(`SELECT current_setting('server_version_num')::int AS version`)
+  if (rows[0].version < 150_000) return // column lists came with PostgreSQL 15
+  await client.query('ALTER PUBLICATION outbox_events SET TABLE outbox (id, payload)')
+  expect(problems(await runCheck(options))).toEqual([
+    expect.objectContaining({ name: 'publication', detail: expect.stringContaining('leaves out the columns') }),
+  ])
+})
+
+test('a server that cannot be reached is one problem, without the password', async () => {
+  const url = 'postgres://postgres:hunter2@127.0.0.1:1/postgres'
+  const findings = await runCheck({ ...options, url })
+  expect(findings).toEqual([expect.objectContaining({ name: 'postgresql', ok: false, severity: 'problem' })])
+  expect(JSON.stringify(findings)).not.toContain('hunter2')
+})
+
+test('the role of sql/roles.sql may do all that a running bridge does, and owns nothing', async () => {
+  await init()
+  const role = uniqueName('bridge')
+  const sql = await readFile(new URL('../../sql/roles.sql', import.meta.url), 'utf8')
+  await client.query(sql.replaceAll(/(ROLE|TO) wal2rabbit/g, `$1 ${role}`))
+  const url = new URL(database.url)
+  url.username = role
+  try {
+    const findings = await runCheck({ ...options, url: url.href })
+    expect(problems(findings)).toEqual([])
+    expect((await readStoredStatus({ url: url.href, slot: options.slot })).positions.stored).toMatch(/^[0-9A-F]+\//)
+    const bridge = await connectControl({ url: url.href, applicationName: 'test', statementTimeout: 5000 })
+    try {
+      await bridge.query(`UPDATE wal2rabbit.checkpoint SET version = version + 1`)
+      await bridge.query(`INSERT INTO wal2rabbit.dead_letter (slot, commit_lsn, ordinal, reason_code, reason_text)
+        VALUES ('s', '0/1', 0, 'EVENT_INVALID', 'x')`)
+      await bridge.query(`DELETE FROM wal2rabbit.checkpoint_history`)
+      await bridge.query(`SELECT pg_copy_logical_replication_slot($1, 'copy_of_check', true)`, [options.slot])
+      await bridge.query(`SELECT count(*) FROM outbox`)
+      await expect(bridge.query('DELETE FROM outbox')).rejects.toMatchObject({ code: '42501' })
+    } finally {
+      await endControl(bridge)
+    }
+    // Its own init finds all in place and needs no more rights than that.
+    const steps = await runInit({ ...options, url: url.href, dryRun: false, acceptGap: false, broker: undefined })
+    expect(new Set(steps.map((step) => step.outcome))).toEqual(new Set(['kept']))
+  } finally {
+    await client.query(`DROP OWNED BY ${role}`)
+    await client.query(`DROP ROLE ${role}`)
+  }
+})
+
+test('a role without REPLICATION is told which grant it lacks', async () => {
+  await init()
+  const role = uniqueName('plain')
+  await client.query(`CREATE ROLE ${role} LOGIN`)
+  const url = new URL(database.url)
+  url.username = role
+  try {
+    const found = problems(await runCheck({ ...options, url: url.href }))
+    expect(found.map((finding) => finding.name)).toEqual(['role', 'replication connection', 'schema', 'slot'])
+    expect(found[0]?.remedy).toContain(`ALTER ROLE ${role} REPLICATION`)
+  } finally {
+    await client.query(`DROP ROLE ${role}`)
+  }
+})
+
+test('the stored status and the history are read without a bridge', async () => {
+  await expect(readStoredStatus(options)).rejects.toMatchObject({ code: 'SCHEMA_MISSING' })
+  await init()
+  const status = await readStoredStatus(options)
+  expect(status).toMatchObject({
+    slot: { name: options.slot, plugin: 'pgoutput', active: false },
+    positions: { stored: status.positions.acknowledged },
+    checkpoint: { events: 0, epoch: 0, owner: '' },
+  })
+  expect(status.lag.bytesToStored).toBeGreaterThanOrEqual(0)
+  expect(await readStoredStatus({ ...options, slot: 'nobody' })).toMatchObject({
+    slot: { plugin: null },
+    positions: { stored: null },
+  })
+  expect(await listCheckpoints({ ...options, limit: 5 })).toEqual([
+    expect.objectContaining({ lsn: status.positions.stored, kind: 'start', events: 0, timeline: expect.any(Number) }),
+  ])
+})

@@ -1,0 +1,117 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { resolve } from 'node:path'
+import type { Status } from '../../src/admin/status.ts'
+
+const main = resolve(import.meta.dirname, '../../dist/cli/main.js')
+
+/** Our own environment without any setting of the bridge: a test's child knows only what the test gives it. */
+function environment(env: Record<string, string>): Record<string, string | undefined> {
+  const foreign = Object.entries(process.env).filter(([name]) => !/^WAL2RABBIT_|^(DATABASE|AMQP)_URL$/.test(name))
+  return { ...Object.fromEntries(foreign), ...env }
+}
+
+export interface CommandResult {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs a command of the built command line to its end. */
+export async function runCommand(args: readonly string[], env: Record<string, string>): Promise<CommandResult> {
+  const child = spawn(process.execPath, [main, ...args], {
+    env: environment(env),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (data) => {
+    stdout += data
+  })
+  child.stderr.on('data', (data) => {
+    stderr += data
+  })
+  const [code] = (await once(child, 'close')) as [number | null]
+  return { code, stdout, stderr }
+}
+
+/** `wal2rabbit run` as a process of its own, so that it can be killed as in production. */
+export class BridgeProcess {
+  readonly env: Record<string, string>
+  readonly url: string
+  /** Everything that it wrote, over all of its starts. */
+  log = ''
+  #child: ChildProcess | undefined
+
+  private constructor(env: Record<string, string>, port: number) {
+    this.env = { ...env, WAL2RABBIT_ADMIN_PORT: String(port) }
+    this.url = `http://127.0.0.1:${port}`
+  }
+
+  static async create(env: Record<string, string>): Promise<BridgeProcess> {
+    return new BridgeProcess(env, await freePort())
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid
+  }
+
+  start(nodeOptions: readonly string[] = []): void {
+    const child = spawn(process.execPath, [...nodeOptions, main, 'run'], {
+      env: environment(this.env),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const keep = (data: Buffer) => {
+      this.log += data
+    }
+    child.stdout.on('data', keep)
+    child.stderr.on('data', keep)
+    this.#child = child
+  }
+
+  async status(): Promise<Status | undefined> {
+    try {
+      const response = await fetch(`${this.url}/api/status`)
+      return (await response.json()) as Status
+    } catch {
+      // Not listening: before the start, or after the end.
+      return undefined
+    }
+  }
+
+  /** Resolves with the first status that fits; rejects after `timeout` ms with the last one and the log's end. */
+  async until(condition: (status: Status) => boolean, timeout = 30_000, what = 'the state asked for'): Promise<Status> {
+    const deadline = Date.now() + timeout
+    for (let status = await this.status(); ; status = await this.status()) {
+      if (status !== undefined && condition(status)) return status
+      if (Date.now() > deadline) {
+        throw new Error(`${what}: not within ${timeout} ms; ${JSON.stringify(status)}\n${this.log.slice(-3000)}`)
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  /** Sends a signal and waits for the end; resolves with the exit code (null when killed). */
+  async end(signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.#child
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
+    child.kill(signal)
+    const [code] = (await once(child, 'close')) as [number | null]
+    return code
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal)
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
+}

@@ -1,0 +1,68 @@
+import type { TestProject } from 'vitest/node'
+import { brokerVersion } from './services/rabbit-answers.ts'
+import {
+  asSuperuser,
+  type SharedPostgres,
+  type SharedRabbit,
+  type SharedServices,
+  sharedVariable,
+} from './services/shared.ts'
+import { startPostgres, startRabbit } from './services.ts'
+
+/**
+ * Starts what the test files of this run need by their suffixes, or takes the servers that the environment names
+ * (WAL2RABBIT_TEST_POSTGRES_URL, WAL2RABBIT_TEST_RABBIT_URL). Test processes inherit the environment.
+ */
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const needs = await neededBy(project)
+  const disposals: (() => Promise<void>)[] = []
+  const dispose = async (): Promise<void> => {
+    await Promise.all(disposals.map((disposal) => disposal()))
+  }
+  const [postgres, rabbit] = await Promise.allSettled([
+    needs.postgres ? providePostgres(disposals) : undefined,
+    needs.rabbit ? provideRabbit(disposals) : undefined,
+  ])
+  if (postgres.status === 'rejected' || rabbit.status === 'rejected') {
+    await dispose()
+    throw postgres.status === 'rejected' ? postgres.reason : rabbit.status === 'rejected' && rabbit.reason
+  }
+  const shared: SharedServices = {
+    ...(postgres.value === undefined ? {} : { postgres: postgres.value }),
+    ...(rabbit.value === undefined ? {} : { rabbit: rabbit.value }),
+  }
+  process.env[sharedVariable] = JSON.stringify(shared)
+  return dispose
+}
+
+async function neededBy(project: TestProject): Promise<{ postgres: boolean; rabbit: boolean }> {
+  if (project.vitest.config.watch) return { postgres: true, rabbit: true }
+  // Not in vitest's published types; without it all files count, and both servers start.
+  const { filenamePattern } = project.vitest as typeof project.vitest & { readonly filenamePattern?: string[] }
+  const { testFiles } = await project.globTestFiles(filenamePattern)
+  const some = (suffix: string): boolean => testFiles.some((file) => file.endsWith(suffix))
+  const both = some('.e2e.test.ts')
+  return { postgres: both || some('.pg.test.ts'), rabbit: both || some('.amqp.test.ts') }
+}
+
+/** Nothing kills the shared server on purpose, so it need not wait for its disk. */
+async function providePostgres(disposals: (() => Promise<void>)[]): Promise<SharedPostgres> {
+  const url = process.env.WAL2RABBIT_TEST_POSTGRES_URL
+  if (url) return { url, version: await serverVersion(url) }
+  const service = await startPostgres({ settings: { fsync: 'off' } })
+  disposals.push(() => service.dispose())
+  return { url: service.url, version: service.version }
+}
+
+async function provideRabbit(disposals: (() => Promise<void>)[]): Promise<SharedRabbit> {
+  const url = process.env.WAL2RABBIT_TEST_RABBIT_URL
+  if (url) return { url, version: await brokerVersion(url) }
+  const service = await startRabbit()
+  disposals.push(() => service.dispose())
+  return { url: service.url, version: service.version, control: service.control }
+}
+
+async function serverVersion(url: string): Promise<string> {
+  const { rows } = await asSuperuser(url, (client) => client.query<{ server_version: string }>('SHOW server_version'))
+  return /^[\d.]+/.exec(rows[0]?.server_version ?? '')?.[0] ?? ''
+}

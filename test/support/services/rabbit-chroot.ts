@@ -1,0 +1,62 @@
+import { execFile } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { promisify } from 'node:util'
+import { canInstallWithApt, installWithApt } from './apt.ts'
+import { cacheFolder } from './folders.ts'
+import { type RabbitInstallation, versionOf } from './rabbit-installation.ts'
+import { say } from './say.ts'
+
+const run = promisify(execFile)
+const scripts = '/usr/lib/rabbitmq/bin'
+
+/**
+ * RabbitMQ 4 of Debian trixie in a root folder of its own, where the machine has an older one and no Docker. Each program
+ * runs in a mount namespace of its own, so that its /proc goes when the process does.
+ */
+export async function chrootRabbit4(): Promise<RabbitInstallation> {
+  const root = await trixie()
+  const enter = 'mount -t proc proc "$0/proc" && mount --bind /dev "$0/dev" && exec chroot "$0" "$@"'
+  const prefix = ['unshare', '--mount', '--propagation', 'private', '/bin/sh', '-c', enter, root]
+  const nodesIn = join(root, 'tmp')
+  return {
+    prefix,
+    folder: scripts,
+    version: await versionOf(prefix, scripts),
+    origin: `of Debian trixie in ${root}`,
+    nodesIn,
+    inside: (path) => `/${relative(root, path)}`,
+  }
+}
+
+async function trixie(): Promise<string> {
+  const cache = cacheFolder('rabbitmq-4')
+  const root = join(cache, 'root')
+  if (existsSync(join(root, scripts, 'rabbitmq-server'))) return root
+  if (!canInstallWithApt()) {
+    throw new Error('RabbitMQ 4 was asked for: without Docker it needs root on Debian or Ubuntu (debootstrap)')
+  }
+  if (!existsSync('/usr/sbin/debootstrap')) await installWithApt(['debootstrap'])
+  say('making a Debian trixie with RabbitMQ 4 by debootstrap, about a minute')
+  const fresh = mkdtempSync(join(cache, 'fresh-'))
+  try {
+    const options = ['--variant=minbase', '--include=rabbitmq-server,ca-certificates']
+    const tree = join(fresh, 'root')
+    mkdirSync(tree, { mode: 0o755 })
+    await run('debootstrap', [...options, 'trixie', tree, machineMirror()], { maxBuffer: 64 << 20 })
+    if (!existsSync(root)) renameSync(tree, root)
+  } finally {
+    rmSync(fresh, { recursive: true, force: true })
+  }
+  return root
+}
+
+/** The mirror that the machine installs from: behind a firewall it may be the only one that answers. */
+function machineMirror(): string {
+  const folder = '/etc/apt/sources.list.d'
+  const files = existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : []
+  const text = ['/etc/apt/sources.list', ...files]
+    .filter((file) => existsSync(file))
+    .map((file) => readFileSync(file, 'utf8'))
+  return /https?:\/\/\S+\/debian(?=\/?\s)/.exec(`${text.join('\n')}\n`)?.[0] ?? 'http://deb.debian.org/debian'
+}
