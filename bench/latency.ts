@@ -67,7 +67,7 @@ export async function measureLatency(seconds: number, queue: QueueType, servers:
   await consumer.listen(queue, (id, at) => stopwatch.arrived(id, at))
   const publisher = await amqp.connect(rabbitUrl, { noDelay: true })
   const channel = await publisher.createConfirmChannel()
-  const clients = await Promise.all(Array.from({ length: writers }, () => connectWriter(postgresUrl)))
+  const pool = new pg.Pool({ connectionString: postgresUrl, max: writers })
   const bridge = await BridgeRun.start(postgresUrl, rabbitUrl)
   const publish = (id: string, n: number): Promise<void> => {
     const { body, routingKey, properties } = messageOf(id, n)
@@ -77,7 +77,7 @@ export async function measureLatency(seconds: number, queue: QueueType, servers:
     })
   }
   const commit = async (id: string, n: number): Promise<void> => {
-    await clients[n % writers]!.query({ ...insert, values: [id, n % poolSize] })
+    await pool.query({ ...insert, values: [id, n % poolSize] })
     stopwatch.started(id)
   }
   const direct_ms: number[] = []
@@ -95,7 +95,7 @@ export async function measureLatency(seconds: number, queue: QueueType, servers:
     }
   } finally {
     await bridge.stop()
-    await Promise.all(clients.map((client) => client.end()))
+    await pool.end()
     await publisher.close()
     await consumer.close()
   }
@@ -125,12 +125,6 @@ const insert = {
   name: 'bench_insert',
   text: `INSERT INTO public.outbox (id, aggregate_type, aggregate_id, type, payload)
     SELECT $1, 'order', aggregate_id, 'OrderPlaced', payload FROM bench_pool WHERE n = $2`,
-}
-
-async function connectWriter(url: string): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: url })
-  await client.connect()
-  return client
 }
 
 function messageOf(id: string, n: number) {

@@ -1,5 +1,5 @@
 import type { BridgeError } from '../base/errors.ts'
-import { formatLsn, type Lsn } from '../base/lsn.ts'
+import { formatLsn, type Lsn, maxLsn } from '../base/lsn.ts'
 import type { CheckpointRow } from '../checkpoint/checkpoint-row.ts'
 import type { Positions } from '../checkpoint/positions.ts'
 import type { ConfirmWindow, WindowLimits } from '../sink/confirm-window.ts'
@@ -47,6 +47,8 @@ export function describeBridge(parts: StatusParts): Status {
   const { reason, names, slot, positions, window, limits, sink, received, checkpoint, now } = parts
   const settled = positions === undefined ? undefined : window.settled.lsn
   const head = window.head
+  // The server is looked at only now and then; what has come in since shows that its WAL has grown.
+  const walEnd = slot === undefined ? undefined : maxLsn(slot.walEnd, window.receivedLsn)
   return {
     state: parts.state,
     reason: reason === undefined ? null : { code: reason.code, message: reason.message, remedy: reason.remedy },
@@ -70,8 +72,8 @@ export function describeBridge(parts: StatusParts): Status {
       acknowledged: lsnText(positions?.acknowledged),
     },
     lag: {
-      bytesToSettled: distance(slot?.walEnd, settled),
-      bytesToRestart: distance(slot?.walEnd, slot?.restartLsn),
+      bytesToSettled: distance(walEnd, settled),
+      bytesToRestart: distance(walEnd, slot?.restartLsn),
       seconds: head === undefined ? 0 : Math.max(0, now.getTime() / 1000 - head.committedAtSeconds),
     },
     window: {
@@ -108,7 +110,7 @@ function lsnText(lsn: Lsn | null | undefined): string | null {
   return lsn == null ? null : formatLsn(lsn)
 }
 
-/** Bytes of WAL between two positions; the server's end is looked at only now and then and may lie behind. */
+/** Bytes of WAL between two positions; 0 when the second lies ahead of the first. */
 function distance(end: Lsn | undefined, from: Lsn | null | undefined): number | null {
   if (end === undefined || from == null) return null
   return end > from ? Number(end - from) : 0

@@ -4,7 +4,7 @@ import { addUrlIssue, count, duration, minute, path, size, word } from './key-ki
 import { bindingsValue, exchangesValue, queuesValue, templateValue } from './routing-fields.ts'
 import { sinkUrlsProblem, splitUrls } from './urls.ts'
 
-const sinkUrlsExpected = 'expected one url, or a list of them, of the form amqps://user:password@host:5671/vhost'
+const sinkUrlsExpected = 'expected one url, or a list of them, of the form amqps://user@host:5671/vhost'
 
 const sinkUrls = z
   .union([z.string(), z.array(z.string()).min(1, sinkUrlsExpected)], sinkUrlsExpected)

@@ -6,7 +6,7 @@ import { columnsValue } from './routing-fields.ts'
 import { sourceUrlProblem } from './urls.ts'
 
 const sourceUrl = z
-  .string('expected a url of the form postgres://user:password@host:5432/database')
+  .string('expected a url of the form postgres://user@host:5432/database')
   .superRefine((url, context) => addUrlIssue(sourceUrlProblem(url), context))
 
 const tableName = textValue(200, 'a table').refine(isTableName, 'expected a table of the form schema.table')

@@ -11,7 +11,7 @@ const encodeRemedy = 'percent-encode special characters of user and password (@ 
 
 /** The problem of a PostgreSQL connection url; undefined when it is fine. */
 export function sourceUrlProblem(url: string): UrlProblem | undefined {
-  const expected = 'expected a url of the form postgres://user:password@host:5432/database?sslmode=verify-full'
+  const expected = 'expected a url of the form postgres://user@host:5432/database?sslmode=verify-full'
   if (!/^postgres(ql)?:\/\//.test(url)) return { expected }
   // postgres://app@/shop?host=/var/run/postgresql, a unix socket, is a url to libpq and not to the URL standard.
   const standard = url.replace('@/', '@socket/')
@@ -39,7 +39,7 @@ export function sourceUrlProblem(url: string): UrlProblem | undefined {
 
 /** The problem of one RabbitMQ url; undefined when it is fine. */
 export function sinkUrlProblem(url: string): UrlProblem | undefined {
-  const expected = 'expected a url of the form amqps://user:password@host:5671/vhost'
+  const expected = 'expected a url of the form amqps://user@host:5671/vhost'
   if (!/^amqps?:\/\//.test(url)) return { expected }
   if (!URL.canParse(url)) return { expected, remedy: encodeRemedy }
   const { hostname, pathname, search, hash } = new URL(url)

@@ -1,5 +1,6 @@
 import { errorTable } from '../base/errors.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
+import { quoteIdent } from '../base/sql.ts'
 import { type CheckFinding, good, problem, warning } from './finding.ts'
 
 /** What of the server decides whether the bridge can run at all. */
@@ -58,12 +59,14 @@ export function serverFindings(server: ServerSettings): CheckFinding[] {
       : failed('wal_level', 'SOURCE_WAL_LEVEL', `wal_level is ${server.walLevel}, expected logical`),
     room('replication slots', server.slots, 'max_replication_slots'),
     room('walsenders', server.walSenders, 'max_wal_senders'),
+    // Hosted databases grant it through a role of their own: whether it works shows the replication connection.
     server.mayReplicate
       ? good('role', `${server.role} has REPLICATION`)
-      : problem('role', {
-          message: `role ${server.role} has no REPLICATION`,
-          remedy: `Run as an administrator: ALTER ROLE ${server.role} REPLICATION; sql/roles.sql lists the rest.`,
-        }),
+      : warning(
+          'role',
+          `role ${server.role} has no REPLICATION`,
+          `Run as an administrator: ALTER ROLE ${quoteIdent(server.role)} REPLICATION; sql/roles.sql lists the rest.`,
+        ),
     retention(server),
   ]
 }

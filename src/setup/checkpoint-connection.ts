@@ -14,5 +14,12 @@ export async function connectCheckpoint(options: ControlOptions): Promise<Postgr
     await endControl(client)
     throw error
   }
-  return { query: (statement) => client.query({ ...statement }), close: () => endControl(client) }
+  // One at a time: the driver will no longer queue statements itself.
+  let last: Promise<unknown> = Promise.resolve()
+  const query: PostgresClient['query'] = (statement) => {
+    const next = last.then(() => client.query({ ...statement }))
+    last = next.catch(() => undefined) // whoever asked has the rejection; the next statement goes ahead
+    return next
+  }
+  return { query, close: () => endControl(client) }
 }

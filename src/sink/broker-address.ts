@@ -1,5 +1,4 @@
 import { BridgeError } from '../base/errors.ts'
-import { redactUrl } from '../base/secrets.ts'
 
 /** One broker url taken apart. `endpoint` is for messages: it has neither user nor password. */
 export interface BrokerAddress {
@@ -19,9 +18,10 @@ export interface BrokerAddress {
  */
 export function parseBrokerUrl(text: string): BrokerAddress {
   if (!/^amqps?:\/\//.test(text) || !URL.canParse(text)) {
+    // Nothing of the text itself: without a parse nobody knows which part of it is the password.
     throw new BridgeError(
       'CONFIG_INVALID',
-      `not a RabbitMQ url: ${redactUrl(text)} (expected amqp://user:password@host:port/vhost or amqps://…)`,
+      'not a RabbitMQ url (expected amqp://user:password@host:port/vhost or amqps://…)',
     )
   }
   const url = new URL(text)

@@ -1,4 +1,5 @@
 import type { ConfirmChannel } from 'amqplib'
+import { assert } from '../base/assert.ts'
 import { BridgeError } from '../base/errors.ts'
 import type { AmqpConnection } from './amqp-connection.ts'
 import { type BrokerReply, brokerReply, connectionLost } from './failure.ts'
@@ -17,20 +18,31 @@ export interface ChannelHandlers {
 }
 
 /**
+ * What amqplib's publish() comes down to, one step below its public API: publish() makes each header table the prototype
+ * of another object, which costs a third of the CPU of a publish.
+ */
+interface RawChannel {
+  sendMessage(fields: object, properties: object, content: Buffer): boolean
+}
+
+/**
  * One confirm channel from its opening to its end. Delivery tags count from 1 in the order of publish(). Confirms are
  * taken from the channel's events and not from callbacks, as amqplib's own list of callbacks accepts any tag.
  */
 export class PublishChannel {
   readonly connection: AmqpConnection
   readonly ended: Promise<ChannelEnd>
-  readonly #channel: ConfirmChannel
+  readonly #channel: RawChannel
   readonly #resolve: (end: ChannelEnd) => void
   #over = false
   #published = 0
 
   constructor(connection: AmqpConnection, channel: ConfirmChannel, handlers: ChannelHandlers) {
     this.connection = connection
-    this.#channel = channel
+    this.#channel = channel as unknown as RawChannel
+    assert(typeof this.#channel.sendMessage === 'function', 'this version of amqplib has no Channel.sendMessage')
+    // amqplib's list of callbacks, which stays empty: a tag that it does not know would make holes in it.
+    channel.removeAllListeners('ack').removeAllListeners('nack')
     const { promise, resolve } = deferred<ChannelEnd>()
     this.ended = promise
     this.#resolve = resolve
@@ -56,8 +68,24 @@ export class PublishChannel {
    * no tag is used.
    */
   publish(message: OutboundMessage): number {
+    const { exchange, routingKey, body, properties } = message
+    this.#channel.sendMessage(
+      { exchange, routingKey, mandatory: properties.mandatory, immediate: false, ticket: 0 },
+      {
+        contentType: properties.contentType,
+        headers: properties.headers,
+        deliveryMode: 2,
+        priority: properties.priority,
+        correlationId: properties.correlationId,
+        expiration: properties.expiration,
+        messageId: properties.messageId,
+        timestamp: properties.timestamp,
+        type: properties.type,
+        appId: properties.appId,
+      },
+      body,
+    )
     this.connection.cork.gather()
-    this.#channel.publish(message.exchange, message.routingKey, message.body, message.properties)
     return ++this.#published
   }
 

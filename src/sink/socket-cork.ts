@@ -3,7 +3,8 @@ import type { Writable } from 'node:stream'
 /**
  * Gathers what amqplib writes in one turn into one write call. amqplib puts frames into a PassThrough whose `readable`
  * comes on the next tick, and its multiplexer writes them one by one to the socket in the setImmediate after that:
- * uncorking in a setImmediate of our own, asked for one tick later, comes directly behind it. No timer, no added delay.
+ * uncorking in a setImmediate of our own, asked for on the tick after the publish, comes directly behind it. No timer, no
+ * added delay.
  */
 export class SocketCork {
   readonly #socket: Writable
@@ -15,7 +16,7 @@ export class SocketCork {
     socket.prependListener('drain', this.#onDrain)
   }
 
-  /** Corks the socket until what is published in this turn has been written. Cheap to call again. */
+  /** After a publish: corks the socket until what is published in this turn has been written. Cheap to call again. */
   gather(): void {
     if (this.#corked) return
     this.#corked = true

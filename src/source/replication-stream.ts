@@ -178,10 +178,9 @@ export class ReplicationStream {
     } else {
       this.#socket.destroy()
     }
+    // It waits for the server to close the connection.
     const stopped = this.#service.stop()
     if (!(await settledWithin(stopped, endTimeout))) this.#socket.destroy()
     await settledWithin(stopped, endTimeout)
-    // The library removes its listeners: an error that the dying socket still reports would end the process.
-    connection?.on('error', () => {})
   }
 }

@@ -11,9 +11,6 @@ test(`one transaction of ${rows} rows: flat memory, and a kill in its middle res
   const stage = await Stage.create({
     databaseUrl: database.url,
     amqpUrl: sharedRabbit().url,
-    queueType: 'classic',
-    // The queue keeps only numbers of what passed; a consumer of a million bodies would measure itself.
-    env: { WAL2RABBIT_CHECKPOINT_INTERVAL: '200ms' },
   })
   onTestFinished(() => stage.dispose())
   stage.bridge.start()

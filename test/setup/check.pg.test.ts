@@ -73,7 +73,7 @@ test('what broke since is told at once as well', async () => {
   const found = problems(await runCheck(options))
   expect(found.map((finding) => finding.name)).toEqual(['schema', 'table', 'publication', 'slot'])
   expect(found.map((finding) => finding.detail).join('\n')).toMatch(
-    /version 900[^]*no column "type"[^]*does not publish inserts[^]*above the stored/,
+    /version 900.*no column "type".*does not publish inserts.*above the stored/s,
   )
 })
 
@@ -133,9 +133,10 @@ test('a role without REPLICATION is told which grant it lacks', async () => {
   const url = new URL(database.url)
   url.username = role
   try {
-    const found = problems(await runCheck({ ...options, url: url.href }))
-    expect(found.map((finding) => finding.name)).toEqual(['role', 'replication connection', 'schema', 'slot'])
-    expect(found[0]?.remedy).toContain(`ALTER ROLE ${role} REPLICATION`)
+    const findings = await runCheck({ ...options, url: url.href })
+    expect(problems(findings).map((finding) => finding.name)).toEqual(['replication connection', 'schema', 'slot'])
+    const ofRole = findings.find((finding) => finding.name === 'role')
+    expect(ofRole).toMatchObject({ ok: false, remedy: expect.stringContaining(`ALTER ROLE "${role}" REPLICATION`) })
   } finally {
     await client.query(`DROP ROLE ${role}`)
   }

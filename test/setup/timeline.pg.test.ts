@@ -37,6 +37,8 @@ async function recoverToNewTimeline(): Promise<void> {
   await server.stop('fast')
   await writeFile(join(server.dataFolder!, 'recovery.signal'), '')
   await server.start()
+  const inRecovery = async () => (await withControl(control(), 'reading', readServerFacts)).inRecovery
+  await expect.poll(inRecovery, { timeout: 20_000 }).toBe(false)
 }
 
 test('after a promotion a session starts below the switch, and never above it', async (context) => {

@@ -269,7 +269,7 @@ test('an event refused by this side is never sent; a policy that fails holds it'
   })
   pushTransaction(window, 0x10n, 3, (n) => (n === 1 ? { refusal: { code: 'EVENT_INVALID', text: 'bad header' } } : {}))
   sink.flush()
-  await until(() => sink.state === 'stuck')
+  await until(() => sink.state === 'stuck' && window.settled.partial?.rows === 1)
   expect(bodies(broker.publishes)).toEqual(rowsOf('10', 0))
   expect(lines.join()).toContain('table is gone')
   failing = false

@@ -19,14 +19,17 @@ function endOf(reader: SourceReader, id: string): Lsn {
   return commits(reader).find((commit) => commit.commitLsn === row.transaction.commitLsn)!.endLsn
 }
 
-test('what was received and not stored is never acknowledged, and comes again', async () => {
+test.each([
+  ['status updates go out often', 100],
+  ['they are rare, so that the library would send its own', 60_000],
+])('what was received and not stored is never acknowledged, and comes again: %s', async (_name, statusInterval) => {
   const { sql, read, confirmedFlush } = await open()
   const before = await confirmedFlush()
   await sql('INSERT INTO outbox VALUES (1)', 'INSERT INTO outbox VALUES (2)')
-  const first = await read(fromSlot, { statusInterval: 100 })
+  const first = await read(fromSlot, { statusInterval })
   await first.until(() => first.rows.length === 2)
-  // Longer than several status intervals, and than the one-second clock of the library's own acknowledgements.
-  await new Promise((resolve) => setTimeout(resolve, 1500))
+  // Longer than the clock of the library's own acknowledgements: absence can only be waited for.
+  await new Promise((resolve) => setTimeout(resolve, 2200))
   expect(await confirmedFlush()).toBe(before)
   await first.source.stop()
   expect(await confirmedFlush()).toBe(before)
@@ -98,14 +101,14 @@ test('a transaction that commits exactly where the stored LSN ends is not lost',
       await other.query(`BEGIN; INSERT INTO outbox VALUES (${attempt * 2 + 1})`)
       await Promise.all([client.query('COMMIT'), other.query('COMMIT')])
       const reader = await read()
-      await reader.until(() => reader.rows.length === 2)
+      await reader.until(() => commits(reader).length === 2)
       const [first, second] = commits(reader)
       reader.source.acknowledge(first!.endLsn)
       await reader.source.stop()
       if (second!.commitLsn === first!.endLsn) {
         expect(await confirmedFlush()).toBe(formatLsn(first!.endLsn))
         const again = await read()
-        await again.until(() => again.rows.length === 1)
+        await again.until(() => again.rows.length > 0)
         expect(again.rows[0]!.transaction.commitLsn).toBe(second!.commitLsn)
         return
       }

@@ -72,7 +72,7 @@ export interface RabbitService {
   /** Resolves when an AMQP connection was opened and quorum queues have their leaders; does nothing when it runs. */
   start(): Promise<void>
   stop(): Promise<void>
-  /** SIGKILL for the node: a crash. */
+  /** SIGKILL for the node: a crash. Lets it save which quorum queues exist before (half a second), see rabbit-answers.ts. */
   kill(): Promise<void>
   restart(): Promise<void>
   pause(): Promise<void>

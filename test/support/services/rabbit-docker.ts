@@ -1,6 +1,6 @@
 import type { RabbitControl, RabbitOptions, RabbitService } from './contract.ts'
 import { execInContainer, portsFor, runContainer, type ServiceContainer } from './docker.ts'
-import { untilBrokerAnswers, untilQuorumsElected } from './rabbit-answers.ts'
+import { saveQuorumNames, untilBrokerAnswers, untilQuorumsElected } from './rabbit-answers.ts'
 
 const images: Readonly<Record<number, string>> = { 3: 'rabbitmq:3.13', 4: 'rabbitmq:4' }
 
@@ -80,8 +80,9 @@ class DockerRabbit implements RabbitService {
     return this.#container.end('SIGTERM')
   }
 
-  kill(): Promise<void> {
-    return this.#container.end('SIGKILL')
+  async kill(): Promise<void> {
+    if (this.#container.running()) await saveQuorumNames((...args) => this.ctl(...args))
+    await this.#container.end('SIGKILL')
   }
 
   async restart(): Promise<void> {

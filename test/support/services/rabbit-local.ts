@@ -4,7 +4,7 @@ import type { RabbitControl, RabbitOptions, RabbitService } from './contract.ts'
 import { type Daemon, startDaemon, untilReady } from './daemon.ts'
 import { serviceFolder } from './folders.ts'
 import { killProcessesOf, removeService, signalProcessesOf } from './keeper.ts'
-import { brokerAnswers, untilQuorumsElected } from './rabbit-answers.ts'
+import { brokerAnswers, saveQuorumNames, untilQuorumsElected } from './rabbit-answers.ts'
 import { runControl } from './rabbit-control.ts'
 import type { RabbitInstallation } from './rabbit-installation.ts'
 import { layOutNode, type RabbitNode } from './rabbit-node.ts'
@@ -32,6 +32,7 @@ class LocalRabbit implements RabbitService {
   readonly #node: RabbitNode
   readonly #server: readonly [string, ...string[]]
   #daemon: Daemon | undefined
+  #isPaused = false
 
   constructor(node: RabbitNode, installation: RabbitInstallation, chosen: string) {
     const program = (name: string): [string, ...string[]] => {
@@ -68,6 +69,8 @@ class LocalRabbit implements RabbitService {
   }
 
   async kill(): Promise<void> {
+    if (this.#daemon?.running() && !this.#isPaused) await saveQuorumNames((...args) => this.ctl(...args))
+    this.#isPaused = false
     this.#daemon?.signal('SIGKILL')
     await killProcessesOf(this.#node.folder)
     await this.#daemon?.ended()
@@ -79,11 +82,13 @@ class LocalRabbit implements RabbitService {
   }
 
   async pause(): Promise<void> {
+    this.#isPaused = true
     await signalProcessesOf(this.#node.folder, 'STOP')
   }
 
   async resume(): Promise<void> {
     await signalProcessesOf(this.#node.folder, 'CONT')
+    this.#isPaused = false
   }
 
   ctl(...args: string[]): Promise<string> {
