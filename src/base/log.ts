@@ -1,5 +1,5 @@
+import { createRequire } from 'node:module'
 import { pino } from 'pino'
-import pretty from 'pino-pretty'
 import { BridgeError } from './errors.ts'
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
@@ -32,7 +32,7 @@ export function createLogger(options: LoggerOptions): Logger {
   const onTerminal = destination.isTTY === true
   const usePretty = options.format === 'pretty' || (options.format === 'auto' && onTerminal)
   const prettify = usePretty
-    ? pretty.prettyFactory({
+    ? loadPretty().prettyFactory({
         colorize: onTerminal && !process.env.NO_COLOR,
         translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l',
         // Our errors carry what is to be known as plain fields; pino-pretty would print them as a stack.
@@ -54,6 +54,11 @@ export function createLogger(options: LoggerOptions): Logger {
     },
     { write },
   )
+}
+
+/** Only where it is used: a bridge in production writes JSON, and keeps its memory for events. */
+function loadPretty(): typeof import('pino-pretty') {
+  return createRequire(import.meta.url)('pino-pretty')
 }
 
 /** Scrubs the texts of a line and not the line itself: a secret such as `1` or `true` must not break the JSON. */

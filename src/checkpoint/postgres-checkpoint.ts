@@ -96,7 +96,7 @@ export class PostgresCheckpoint implements Checkpoint {
     }
     await this.#options.verifyTable(client)
     const loaded = row!
-    const keepPartial = decision.from === 'remembered' || decision.start.partial !== null
+    const keepPartial = decision.stored.partial !== null
     this.#loaded = { row: loaded, timeline: server.timeline, keepPartial }
     this.#memory.row = loaded
     this.#memory.inDoubt = undefined
@@ -109,7 +109,7 @@ export class PostgresCheckpoint implements Checkpoint {
     return {
       start: decision.start,
       remembered: decision.from === 'remembered',
-      stored: keepPartial ? loaded.position : { lsn: loaded.position.lsn, partial: null },
+      stored: decision.stored,
       acknowledged: found!.confirmedFlush!,
     }
   }

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { parse } from 'yaml'
 import { collectEntries, type Layer } from './entries.ts'
 import { type ConfigKey, configKeys, configSections } from './keys.ts'
 import { didYouMean } from './nearest.ts'
+import { loadYaml } from './yaml.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
 
@@ -59,7 +59,7 @@ export function addText(path: string, text: string, origin: string, layer: Layer
   }
   let value: unknown
   try {
-    value = parse(text, { prettyErrors: false })
+    value = /^-?\d{1,15}$/.test(text) ? Number(text) : loadYaml().parse(text, { prettyErrors: false })
   } catch {
     // The parser's message quotes the text; what counts is said without it.
     layer.problems.push({ key: path, origin, expected: 'expected valid YAML or JSON' })

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
-import { isMap, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
+import type { Node } from 'yaml'
 import { BridgeError } from '../base/errors.ts'
 import { collectEntries, type Layer } from './entries.ts'
+import { loadYaml } from './yaml.ts'
 
 const defaultFile = 'wal2rabbit.yaml'
 
@@ -27,6 +28,7 @@ export async function readFileLayer(file: string | undefined, cwd: string): Prom
 /** Entries of a YAML (or JSON) text; `name` is what origins call it. */
 export function parseFile(name: string, text: string): Layer {
   const layer: Layer = { entries: [], problems: [] }
+  const { LineCounter, parseDocument } = loadYaml()
   const lines = new LineCounter()
   // Without "pretty" errors: those quote the line, which may hold a password.
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
@@ -57,6 +59,7 @@ function notYaml(origin: string, code: string) {
 
 /** Where the key (or list item) at `path` is written; the nearest one above it when it has no place of its own. */
 function offsetOf(root: Node | null, path: readonly PropertyKey[]): number | undefined {
+  const { isMap, isSeq } = loadYaml()
   let node: unknown = root
   let offset = root?.range?.[0]
   for (const part of path) {

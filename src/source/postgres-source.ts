@@ -1,4 +1,5 @@
 import type { ClientConfig } from 'pg'
+import { assert } from '../base/assert.ts'
 import { BridgeError, toBridgeError } from '../base/errors.ts'
 import type { Lsn } from '../base/lsn.ts'
 import type { TableName } from '../base/sql.ts'
@@ -55,7 +56,8 @@ export class PostgresSource implements Source {
   }
 
   async start(position: StartPosition, handlers: SourceHandlers): Promise<void> {
-    if (this.#stream !== undefined || this.#isStopped) throw new BridgeError('UNKNOWN', 'a source is started only once')
+    assert(this.#stream === undefined, 'a source is started only once')
+    if (this.#isStopped) throw new BridgeError('SOURCE_CONNECTION_LOST', 'the source was stopped before it was started')
     const { connection, slot, plugin, publication, table, walSenderTimeout } = this.#options
     const decoder = plugin === 'pgoutput' ? new PgoutputDecoder({ publication, table }) : new Wal2jsonDecoder({ table })
     const assembler = new EventAssembler(position, this.counters)
@@ -145,7 +147,7 @@ export class PostgresSource implements Source {
 
   /** Hands on in one piece what one socket chunk held: a chunk is parsed in one go, before any microtask. */
   #schedule(): void {
-    if (this.#isScheduled || !this.#isOpen) return
+    if (this.#isScheduled) return
     this.#isScheduled = true
     queueMicrotask(() => {
       this.#isScheduled = false

@@ -12,12 +12,12 @@ export class BufferTuple implements SourceTuple {
 
   text(index: number): string | null {
     const start = this.bounds[index * 2]!
-    return start < 0 ? null : this.data.toString('utf8', start, this.bounds[index * 2 + 1]!)
+    return start >= 0 ? this.data.toString('utf8', start, this.bounds[index * 2 + 1]!) : null
   }
 
   bytes(index: number): Buffer | null {
     const start = this.bounds[index * 2]!
-    return start < 0 ? null : this.data.subarray(start, this.bounds[index * 2 + 1]!)
+    return start >= 0 ? this.data.subarray(start, this.bounds[index * 2 + 1]!) : null
   }
 
   byteLength(index: number): number {

@@ -111,6 +111,12 @@ test('a row that somebody else changed is never stored over', async () => {
   expect((await store.load())?.position).toEqual(end(parseLsn('8/0')))
 })
 
+test('a row that was deleted and made anew is not ours, even at the same version', async () => {
+  const store = await claimed()
+  await client.query(`UPDATE wal2rabbit.checkpoint SET epoch = epoch + 1 WHERE slot = 'shop'`)
+  await expect(store.store(end(parseLsn('A/1')), 1)).rejects.toMatchObject({ code: 'CHECKPOINT_FENCED' })
+})
+
 test('the database itself refuses to go back, also behind the back of an owner', async () => {
   const store = await claimed()
   await client.query(`UPDATE wal2rabbit.checkpoint SET lsn = 'B/0' WHERE slot = 'shop'`)

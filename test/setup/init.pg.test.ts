@@ -157,6 +157,14 @@ test('a table is not created for columns that are not ours, and one without them
   await expect(init({ table: 'outboxevent', columns: 'debezium' })).rejects.toMatchObject({ code: 'TABLE_NOT_LOGGED' })
 })
 
+test('a generated column cannot be mapped: it is not in the stream', async () => {
+  await client.query(debeziumDdl.replace('type varchar(255) NOT NULL', `type text GENERATED ALWAYS AS ('T') STORED`))
+  await expect(init({ table: 'outboxevent', columns: 'debezium' })).rejects.toMatchObject({
+    code: 'COLUMN_MISSING',
+    message: expect.stringContaining('"type"'),
+  })
+})
+
 test('a partitioned table is published under its own name', async () => {
   const { readFile } = await import('node:fs/promises')
   await client.query(await readFile(new URL('../../sql/outbox-partitioned.sql', import.meta.url), 'utf8'))

@@ -80,8 +80,20 @@ test('a slot that was told nothing yet is told nothing: there is no LSN before 0
   expect(server.flushed).toEqual([])
 })
 
+test('stop sends the last acknowledgement, then ends the stream in order, then the connection', async () => {
+  const { server, reader } = await start()
+  reader.source.resume()
+  server.send(keepalive(0x900n, false))
+  await reader.until(() => reader.events.length === 1)
+  reader.source.acknowledge(0x800n)
+  const told = server.flushed.length
+  await reader.source.stop()
+  expect(server.flushed.slice(told)).toEqual([0x800n])
+  expect(server.kinds).toMatch(/^QQd+cX$/)
+})
+
 test('stop is bounded in time when the server does not close the connection', async () => {
-  const { reader } = await start()
+  const { reader } = await start({ hangs: true })
   const began = performance.now()
   await reader.source.stop()
   expect(performance.now() - began).toBeLessThan(3000)

@@ -6,9 +6,11 @@ export interface Script {
   readonly confirmedFlush?: string
   /** Sent in one piece with the answer to START_REPLICATION. */
   readonly atStart?: Buffer
+  /** It never closes a connection, even when the other side has. */
+  readonly hangs?: boolean
 }
 
-/** Speaks as much of PostgreSQL's protocol as a replication session needs. It never closes a connection by itself. */
+/** Speaks as much of PostgreSQL's protocol as a replication session needs. */
 export class ScriptedPostgres {
   readonly #server: Server
   readonly #script: Script
@@ -17,6 +19,8 @@ export class ScriptedPostgres {
   #isStarted = false
   /** Status updates that came: the flush LSN of each. */
   readonly flushed: bigint[] = []
+  /** Kinds of all messages that came, in one string: `Q` query, `d` CopyData, `c` CopyDone, `X` Terminate. */
+  kinds = ''
   #onStatus: () => void = () => {}
 
   constructor(script: Script) {
@@ -24,6 +28,9 @@ export class ScriptedPostgres {
     this.#server = createServer({ allowHalfOpen: true }, (socket) => {
       this.#socket = socket
       socket.on('data', (bytes) => this.#read(bytes))
+      socket.on('end', () => {
+        if (!script.hangs) socket.end()
+      })
       socket.on('error', () => {}) // the client may reset: it is the one that is tested
     })
   }
@@ -67,6 +74,7 @@ export class ScriptedPostgres {
   }
 
   #answer(kind: string, body: Buffer): void {
+    if (kind !== 'startup') this.kinds += kind
     const ready = message('Z', Buffer.from('I'))
     if (kind === 'startup') this.send(message('R', Buffer.alloc(4)), ready)
     else if (kind === 'Q' && body.includes('START_REPLICATION')) {

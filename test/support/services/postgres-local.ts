@@ -29,10 +29,7 @@ export async function createLocalPostgres(
   const place = { binaries, folder, data: join(folder, 'data'), port, user }
   await makeCluster(place, options)
   const as = user === undefined ? '' : ` as user ${user.name}`
-  return new LocalPostgres(
-    place,
-    `PostgreSQL ${binaries.version} ${binaries.origin} in ${binaries.folder}${as}, ${why}`,
-  )
+  return new LocalPostgres(place, `PostgreSQL ${binaries.version} ${binaries.origin}${as}, ${why}`)
 }
 
 interface Place {

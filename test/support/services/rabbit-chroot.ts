@@ -4,6 +4,7 @@ import { join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import { canInstallWithApt, installWithApt } from './apt.ts'
 import { cacheFolder } from './folders.ts'
+import { folderVariable, watchOver } from './keeper.ts'
 import { type RabbitInstallation, versionOf } from './rabbit-installation.ts'
 import { say } from './say.ts'
 
@@ -23,7 +24,7 @@ export async function chrootRabbit4(): Promise<RabbitInstallation> {
     prefix,
     folder: scripts,
     version: await versionOf(prefix, scripts),
-    origin: `of Debian trixie in ${root}`,
+    origin: 'of a Debian trixie in .cache',
     nodesIn,
     inside: (path) => `/${relative(root, path)}`,
   }
@@ -39,11 +40,14 @@ async function trixie(): Promise<string> {
   if (!existsSync('/usr/sbin/debootstrap')) await installWithApt(['debootstrap'])
   say('making a Debian trixie with RabbitMQ 4 by debootstrap, about a minute')
   const fresh = mkdtempSync(join(cache, 'fresh-'))
+  watchOver(fresh)
   try {
     const options = ['--variant=minbase', '--include=rabbitmq-server,ca-certificates']
     const tree = join(fresh, 'root')
     mkdirSync(tree, { mode: 0o755 })
-    await run('debootstrap', [...options, 'trixie', tree, machineMirror()], { maxBuffer: 64 << 20 })
+    // What it mounts in there goes with it, and so does the folder should this run be interrupted.
+    const apart = ['--mount', '--propagation', 'private', 'debootstrap', ...options, 'trixie', tree, machineMirror()]
+    await run('unshare', apart, { maxBuffer: 64 << 20, env: { ...process.env, [folderVariable]: fresh } })
     if (!existsSync(root)) renameSync(tree, root)
   } finally {
     rmSync(fresh, { recursive: true, force: true })

@@ -37,7 +37,7 @@ export async function findInstalledRabbit(): Promise<RabbitInstallation | undefi
   const folder = folders.find((candidate) => existsSync(join(candidate, 'rabbitmq-server')))
   if (folder === undefined) return undefined
   const version = await versionOf([], folder)
-  return { prefix: [], folder, version, origin: `installed in ${folder}`, nodesIn: undefined, inside: (path) => path }
+  return { prefix: [], folder, version, origin: `of ${folder}`, nodesIn: undefined, inside: (path) => path }
 }
 
 async function install(): Promise<RabbitInstallation> {

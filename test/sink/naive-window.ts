@@ -1,0 +1,87 @@
+import type { SettledPosition, WindowLimits } from '../../src/sink/confirm-window.ts'
+
+export interface NaiveRow {
+  readonly commitLsn: bigint
+  readonly ordinal: number
+  readonly bytes: number
+  state: 'unsent' | 'in-flight' | 'settled'
+}
+
+/** What the window is to do, in the plainest way: a list from the start of the stream that is walked every time. */
+export class NaiveWindow {
+  readonly #limits: WindowLimits
+  #base: SettledPosition = { lsn: 0n, partial: null }
+  #items: (NaiveRow | bigint)[] = []
+  tags: (NaiveRow | 'forgotten' | 'answered')[] = []
+
+  constructor(limits: WindowLimits) {
+    this.#limits = limits
+  }
+
+  push(item: NaiveRow | bigint): void {
+    this.#items.push(item)
+  }
+
+  reset(): void {
+    this.#base = this.settled
+    this.#items = []
+    this.tags = this.tags.map((row) => (row === 'answered' ? row : 'forgotten'))
+  }
+
+  get rows(): NaiveRow[] {
+    return this.#items.filter((item) => typeof item !== 'bigint')
+  }
+
+  get inFlight(): NaiveRow[] {
+    return this.rows.filter(({ state }) => state === 'in-flight')
+  }
+
+  /** Rows from the first unsettled one on. */
+  get held(): NaiveRow[] {
+    const first = this.rows.findIndex(({ state }) => state !== 'settled')
+    return first === -1 ? [] : this.rows.slice(first)
+  }
+
+  get settled(): SettledPosition {
+    let { lsn, partial } = this.#base
+    for (const item of this.#items) {
+      if (typeof item === 'bigint') {
+        lsn = item
+        partial = null
+      } else {
+        if (item.state !== 'settled') break
+        partial = { commitLsn: item.commitLsn, rows: item.ordinal + 1 }
+      }
+    }
+    return { lsn, partial }
+  }
+
+  next(): NaiveRow | undefined {
+    const row = this.rows.find(({ state }) => state === 'unsent')
+    const flying = this.inFlight
+    if (row === undefined || flying.length >= this.#limits.messages) return undefined
+    const bytes = flying.reduce((sum, one) => sum + one.bytes, row.bytes)
+    return flying.length === 0 || bytes <= this.#limits.bytes ? row : undefined
+  }
+
+  channelLost(): void {
+    for (const row of this.inFlight) row.state = 'unsent'
+    this.tags = []
+  }
+
+  /** The rows that an answer speaks of, oldest first; undefined when the tag is none that is outstanding. */
+  answered(tag: number, multiple: boolean): NaiveRow[] | undefined {
+    const outstanding = (t: number) => this.tags[t - 1] !== undefined && this.tags[t - 1] !== 'answered'
+    const known = multiple
+      ? tag <= this.tags.length && this.tags.some((_, i) => i < tag && outstanding(i + 1))
+      : outstanding(tag)
+    if (!known) return undefined
+    const rows: NaiveRow[] = []
+    for (let t = multiple ? 1 : tag; t <= tag; t++) {
+      const row = this.tags[t - 1]!
+      if (typeof row !== 'string') rows.push(row)
+      this.tags[t - 1] = 'answered'
+    }
+    return rows
+  }
+}
