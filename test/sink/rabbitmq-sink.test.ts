@@ -55,6 +55,8 @@ test.each([
   ['an unknown tag', 7, false],
   ['an unknown tag with multiple', 7, true],
   ['tag zero', 0, false],
+  // amqplib's own list would grow to this length, and be walked when the channel closes.
+  ['a huge tag', 4_000_000_000, false],
 ])('%s settles nothing, and the channel is replaced', async (_name, tag, multiple) => {
   const broker = await fakeBroker()
   const { window, sink, until, states, lines } = startSink(broker.url)
@@ -277,6 +279,54 @@ test('an event refused by this side is never sent; a policy that fails holds it'
   expect(bodies(broker.publishes)).toEqual(rowsOf('10', 0, 2))
 })
 
+test('while a row is being decided on nothing younger is sent, and it is decided on once', async () => {
+  const broker = await fakeBroker(ackAll)
+  const decisions: ((verdict: 'settle') => void)[] = []
+  const { window, sink, until } = startSink(broker.url, {
+    undeliverable: { decide: () => new Promise((resolve) => decisions.push(resolve)) },
+  })
+  pushTransaction(window, 0x10n, 3, (n) => (n === 1 ? { refusal: { code: 'EVENT_INVALID', text: 'bad header' } } : {}))
+  sink.flush()
+  await until(() => window.settled.partial?.rows === 1)
+  sink.flush()
+  expect(decisions).toHaveLength(1)
+  broker.last.cut()
+  await until(() => sink.counters.reconnects === 1)
+  expect(decisions).toHaveLength(1)
+  expect(broker.publishes).toHaveLength(1)
+  decisions[0]!('settle')
+  await until(() => window.isEmpty)
+  expect(bodies(broker.publishes)).toEqual(rowsOf('10', 0, 2))
+})
+
+test('a culprit is not blamed when it turns out that its exchange is gone for all', async () => {
+  const broker = await fakeBroker({
+    onPublish: ({ connection }) => connection.closeChannel(404, 'NOT_FOUND - no exchange'),
+    onMethod: (name, _fields, connection) => {
+      if (name !== 'ExchangeDeclare' || broker.connections.length < 3) return false
+      connection.closeChannel(404, 'NOT_FOUND - no exchange')
+      return true
+    },
+  })
+  const decided: unknown[] = []
+  const { window, sink, until } = startSink(broker.url, {
+    exchanges: ['outbox'],
+    undeliverable: {
+      decide: async (row) => {
+        decided.push(row.eventId)
+        return 'settle'
+      },
+    },
+  })
+  pushTransaction(window, 0x10n, 3)
+  sink.flush()
+  await until(() => sink.state === 'failing')
+  expect(sink.reason?.code).toBe('SINK_EXCHANGE_MISSING')
+  broker.script = ackAll
+  await until(() => window.isEmpty)
+  expect(decided).toEqual([])
+})
+
 test('what AMQP cannot encode is refused alone and does not close the channel', async () => {
   const broker = await fakeBroker(ackAll)
   const { window, sink, until } = startSink(broker.url)
@@ -372,9 +422,10 @@ test('answers of a lost channel change nothing on the next one', async () => {
   pushTransaction(window, 0x10n, 2)
   sink.flush()
   await broker.published(2)
-  // One socket chunk: the end of the channel, and an ack for it behind that.
-  broker.last.ack(9)
-  broker.last.ack(2, true)
+  broker.last.together(() => {
+    broker.last.ack(9)
+    broker.last.ack(2, true)
+  })
   await broker.published(4)
   expect(sink.counters.confirmed).toBe(0)
   broker.last.ack(2, true)

@@ -62,10 +62,7 @@ test('the delivery tags are counted from 1, and what cannot be encoded takes non
   expect(channel.publish(message(2))).toBe(2)
   await broker.published(2)
   expect(
-    broker.publishes.map(({ tag, properties }) => [
-      tag,
-      (properties['headers'] as Record<string, number>)['wal-ordinal'],
-    ]),
+    broker.publishes.map(({ tag, properties }) => [tag, (properties.headers as Record<string, number>)['wal-ordinal']]),
   ).toEqual([
     [1, 0],
     [2, 2],

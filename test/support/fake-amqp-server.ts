@@ -184,6 +184,13 @@ export class FakeConnection {
     this.#socket.destroy()
   }
 
+  /** What is sent meanwhile arrives in one piece. */
+  together(send: () => void): void {
+    this.#socket.cork()
+    send()
+    this.#socket.uncork()
+  }
+
   write(bytes: Buffer | string): void {
     this.#socket.write(bytes)
   }

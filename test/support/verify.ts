@@ -30,6 +30,8 @@ export function verifyContents(collector: Collector, ledger: Ledger): void {
       'wal-lsn': _l,
       'wal-ordinal': _o,
       'wal-committed-at': _c,
+      // A quorum queue counts what it delivers again to a consumer whose acknowledgement was lost.
+      'x-delivery-count': _d,
       ...own
     } = message.properties.headers ?? {}
     const same =

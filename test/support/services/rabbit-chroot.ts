@@ -46,7 +46,7 @@ async function trixie(): Promise<string> {
     const tree = join(fresh, 'root')
     mkdirSync(tree, { mode: 0o755 })
     // What it mounts in there goes with it, and so does the folder should this run be interrupted.
-    const apart = ['--mount', '--propagation', 'private', 'debootstrap', ...options, 'trixie', tree, machineMirror()]
+    const apart = ['--mount', '--propagation', 'private', 'debootstrap', ...options, 'trixie', tree, ...machineMirror()]
     await run('unshare', apart, { maxBuffer: 64 << 20, env: { ...process.env, [folderVariable]: fresh } })
     if (!existsSync(root)) renameSync(tree, root)
   } finally {
@@ -56,11 +56,11 @@ async function trixie(): Promise<string> {
 }
 
 /** The mirror that the machine installs from: behind a firewall it may be the only one that answers. */
-function machineMirror(): string {
+function machineMirror(): string[] {
   const folder = '/etc/apt/sources.list.d'
   const files = existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : []
-  const text = ['/etc/apt/sources.list', ...files]
-    .filter((file) => existsSync(file))
-    .map((file) => readFileSync(file, 'utf8'))
-  return /https?:\/\/\S+\/debian(?=\/?\s)/.exec(`${text.join('\n')}\n`)?.[0] ?? 'http://deb.debian.org/debian'
+  const sources = ['/etc/apt/sources.list', ...files].filter((file) => existsSync(file))
+  const text = sources.map((file) => `${readFileSync(file, 'utf8')}\n`).join('')
+  const mirror = /https?:\/\/\S+\/debian(?=\/?\s)/.exec(text)?.[0]
+  return mirror === undefined ? [] : [mirror]
 }
