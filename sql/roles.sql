@@ -21,6 +21,7 @@ GRANT SELECT ON wal2rabbit.schema_migration TO wal2rabbit;
 GRANT SELECT, UPDATE ON wal2rabbit.checkpoint TO wal2rabbit;
 GRANT SELECT, INSERT, UPDATE, DELETE ON wal2rabbit.checkpoint_history, wal2rabbit.dead_letter TO wal2rabbit;
 
--- Not needed for streaming: for "wal2rabbit replay" from the table, and for "wal2rabbit check" to look closely.
+-- The bridge looks at the table in its publication before and while it streams.
 GRANT USAGE ON SCHEMA public TO wal2rabbit;
+-- Not needed for streaming: for a replay from the table, which is yet to come.
 GRANT SELECT ON public.outbox TO wal2rabbit;

@@ -45,10 +45,12 @@ export class Bridge {
   readonly #over: Promise<BridgeError | undefined>
   #end!: (error?: BridgeError) => void
   #ended = false
+  /** Why nothing can be stored any more in this session: then there is nothing to drain for. */
+  #unstorable: BridgeError | undefined
+  #timer: NodeJS.Timeout | undefined
   #positions: Positions | undefined
   #pausedSince: number | undefined
   #storing: Promise<void> | undefined
-  #storedRows = 0
   #lastStoreAt = 0
   #lastHistoryAt = 0
   #lastWatchAt = 0
@@ -71,12 +73,11 @@ export class Bridge {
     return this.#positions
   }
 
-  /** Runs until stop() (true: all that was received is settled and stored) or rejects with what ended the session. */
-  async run(): Promise<boolean> {
-    const { source, window, sink, checkpoint, timings } = this.#parts
-    let timer: NodeJS.Timeout | undefined
+  /** Runs until stop(), or rejects with what ended the session. */
+  async run(): Promise<void> {
+    const { source, window, checkpoint, timings } = this.#parts
     try {
-      const resume = await checkpoint.resume(window.received, (error) => this.#end(error))
+      const resume = await checkpoint.resume(window.received, (error) => this.#cannotStore(error))
       if (!resume.remembered) window.reset(resume.start)
       this.#positions = new Positions(window.settled, resume.stored, resume.acknowledged)
       await source.start(resume.start, {
@@ -85,18 +86,15 @@ export class Bridge {
       })
       await checkpoint.claim()
       await checkpoint.recordHistory('start')
-      this.#storedRows = window.settledRows
       this.#lastStoreAt = this.#lastHistoryAt = this.#lastWatchAt = performance.now()
-      timer = setInterval(() => this.#tick(), Math.max(10, timings.storeInterval / 4))
-      this.#parts.onStreaming()
-      source.resume()
-      sink.flush()
+      this.#timer = setInterval(() => this.#tick(), Math.max(10, timings.storeInterval / 4))
+      if (!this.#ended) this.#begin()
       const error = await this.#over
       if (error !== undefined) throw error
-      return await this.#drain()
+      await this.#drain()
     } finally {
       this.#ended = true
-      clearInterval(timer)
+      clearInterval(this.#timer)
       await source.stop()
       await this.#storing
       await checkpoint.close()
@@ -108,13 +106,22 @@ export class Bridge {
     this.#end()
   }
 
-  /** The sink settled something: there may be room to read on. */
+  /** The sink settled something, so that there may be room to read on, or it stands otherwise than before. */
   onProgress(): void {
     if (this.#pausedSince !== undefined && !this.#ended && this.#parts.window.hasRoom) {
       this.#pausedSince = undefined
       this.#parts.source.resume()
     }
     this.#wake()
+  }
+
+  #begin(): void {
+    const { source, window, sink, onStreaming } = this.#parts
+    onStreaming()
+    // A window kept full from the last session makes room first: else it would grow with each session of an unsteady line.
+    if (window.isFull) this.#pausedSince = performance.now()
+    else source.resume()
+    sink.flush()
   }
 
   #onEvents(events: readonly SourceEvent[]): void {
@@ -160,7 +167,7 @@ export class Bridge {
       interval: timings.storeInterval,
       settled: window.settled,
       stored: this.#positions!.stored,
-      rowsSettled: window.settledRows - this.#storedRows,
+      rowsSettled: window.unstoredRows,
       walEndAfterStore: this.#walEndAfterStore,
     })
     return decision.store
@@ -170,27 +177,30 @@ export class Bridge {
   #store(): void {
     if (this.#storing !== undefined) return
     this.#storing = this.#storeSettled()
-      .catch((error) => this.#end(toBridgeError(error)))
+      .catch((error) => this.#cannotStore(toBridgeError(error)))
       .finally(() => {
         this.#storing = undefined
       })
+  }
+
+  #cannotStore(error: BridgeError): void {
+    this.#unstorable ??= error
+    this.#end(error)
   }
 
   /** Settled → stored → acknowledged, in this order and nowhere else. */
   async #storeSettled(): Promise<void> {
     const { window, source, checkpoint, timings } = this.#parts
     const positions = this.#positions!
-    const settled = window.settled
-    const settledRows = window.settledRows
+    const { settled, settledRows, unstoredRows } = window
     this.notePositions()
     positions.moveSettled(settled)
-    this.#walEndAfterStore = await checkpoint.store(settled, settledRows - this.#storedRows)
+    this.#walEndAfterStore = await checkpoint.store(settled, unstoredRows)
     positions.moveStored(settled)
+    window.markStored(settledRows)
     source.acknowledge(positions.moveAcknowledged(settled.lsn))
     this.#lastStoreAt = performance.now()
-    const rows = settledRows - this.#storedRows
-    this.#storedRows = settledRows
-    if (rows > 0 && this.#lastStoreAt - this.#lastHistoryAt >= timings.historyInterval) {
+    if (unstoredRows > 0 && this.#lastStoreAt - this.#lastHistoryAt >= timings.historyInterval) {
       this.#lastHistoryAt = this.#lastStoreAt
       await checkpoint.recordHistory('interval')
     }
@@ -206,21 +216,26 @@ export class Bridge {
   }
 
   /** Reads no more, waits for what is in the window, stores. */
-  async #drain(): Promise<boolean> {
+  async #drain(): Promise<void> {
     const { source, window, sink, checkpoint, timings } = this.#parts
     source.pause()
-    const end = performance.now() + timings.drainTimeout
-    const deadline = setTimeout(() => this.#wake(), timings.drainTimeout)
-    const hopeless = () => sink.state === 'stuck' || sink.state === 'failing'
-    while (!window.isEmpty && performance.now() < end && !hopeless()) {
+    // The timer alone says when it is over: it may fire up to a millisecond before its time by performance.now().
+    let expired = false
+    const deadline = setTimeout(() => {
+      expired = true
+      this.#wake()
+    }, timings.drainTimeout)
+    const hopeless = () => (sink.state === 'stuck' || sink.state === 'failing') && window.inFlight === 0
+    while (!window.isEmpty && !expired && !hopeless() && this.#unstorable === undefined) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
     }
     clearTimeout(deadline)
+    clearInterval(this.#timer)
     await this.#storing
+    if (this.#unstorable !== undefined) throw this.#unstorable
     await this.#storeSettled()
     await checkpoint.recordHistory('stop')
-    return window.isEmpty
   }
 }

@@ -18,7 +18,9 @@ import { brokerTls } from './setup/broker-tls.ts'
 import { connectCheckpoint } from './setup/checkpoint-connection.ts'
 import { verifyOutbox } from './setup/outbox-guard.ts'
 import { inspectSlotForResume } from './setup/resume-slot.ts'
+import { routeExchanges } from './setup/route-exchanges.ts'
 import { readTimelineHistory } from './setup/server-timeline.ts'
+import { sessionConnection } from './setup/session-connection.ts'
 import { ConfirmWindow } from './sink/confirm-window.ts'
 import { RabbitmqSink } from './sink/rabbitmq-sink.ts'
 import { toSourceError } from './source/failure.ts'
@@ -44,6 +46,7 @@ export interface StartedBridge {
 /** Assembles the bridge from its concrete parts; nothing else knows their classes. Rejects with a BridgeError. */
 export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<StartedBridge> {
   const { config } = loaded
+  clientConfigFromUrl(await loaded.sourceUrl()) // a certificate that is not there is a mistake to tell at once
   const startedAt = new Date()
   const confirmLatency = new LatencyHistogram()
   const memory = new CheckpointMemory()
@@ -132,7 +135,7 @@ function makeRouting({ config }: LoadedConfig) {
 }
 
 async function makeSink(loaded: LoadedConfig, window: ConfirmWindow, confirmLatency: LatencyHistogram, log: Logger) {
-  const { sink, delivery } = loaded.config
+  const { sink, delivery, routes } = loaded.config
   return new RabbitmqSink({
     window,
     urls: () => loaded.sinkUrls(),
@@ -140,7 +143,7 @@ async function makeSink(loaded: LoadedConfig, window: ConfirmWindow, confirmLate
     heartbeat: sink.heartbeat,
     connectTimeout: sink.connectTimeout,
     version,
-    exchanges: [sink.exchange],
+    exchanges: [{ name: sink.exchange, key: 'sink.exchange' }, ...routeExchanges(sink.exchange, routes)],
     topology: sink.topology,
     confirmTimeout: sink.confirmTimeout,
     retry: delivery.retry,
@@ -183,7 +186,7 @@ function makeCheckpoint(loaded: LoadedConfig, url: string, memory: CheckpointMem
 function makeSource(loaded: LoadedConfig, url: string, counters: SourceCounters, checkpoint: PostgresCheckpoint) {
   const { source } = loaded.config
   return new PostgresSource({
-    connection: { connectionTimeoutMillis: source.connectTimeout, ...clientConfigFromUrl(url) },
+    connection: sessionConnection(url, source.connectTimeout),
     slot: source.slot,
     plugin: source.plugin,
     publication: source.publication,

@@ -11,11 +11,11 @@ export type BridgeState = (typeof bridgeStates)[number]
 
 /** One try at streaming, as the supervisor sees it. */
 export interface Session {
-  /** Resolves once stopped (true: all that was received is settled and stored), rejects with what ended it. */
-  run(): Promise<boolean>
+  /** Resolves once stopped, rejects with what ended it. */
+  run(): Promise<void>
   /** Ends run() after a bounded drain. */
   stop(): void
-  /** The sink settled something or made room. */
+  /** The sink settled something, made room, or changed its state. */
   onProgress(): void
 }
 
@@ -82,29 +82,30 @@ export class Supervisor {
 
   /** Runs until stop(). Never rejects: what goes wrong is answered as the error table says. */
   async run(): Promise<StopReport> {
-    const { sink, window, log } = this.#options
-    sink.start({ onProgress: () => this.#onProgress(), onState: () => this.#noteState() })
-    let drained = window.isEmpty
+    const { sink, window, log, retry } = this.#options
+    sink.start({ onProgress: () => this.#onProgress(), onState: () => this.#onState() })
     for (let attempt = 1; !this.#stopping; attempt++) {
-      let streamed = false
+      let streamingSince: number | undefined
+      const { settledRows } = window
       try {
         this.#session = await this.#options.newSession(() => {
-          streamed = true
+          streamingSince = performance.now()
           this.#onStreaming()
         })
         if (this.#stopping) break
-        drained = await this.#session.run()
+        await this.#session.run()
       } catch (cause) {
         this.#streaming = false
-        if (streamed) attempt = 1
-        drained = window.isEmpty
+        // A session that came to nothing is no end of the series: each costs PostgreSQL a connection and some WAL.
+        const lasted = streamingSince !== undefined && performance.now() - streamingSince > retry.maxDelay
+        if (lasted || (streamingSince !== undefined && window.settledRows > settledRows)) attempt = 1
         if (this.#stopping) log.warn({ err: toBridgeError(cause) }, 'failed while stopping')
         else await this.#answer(toBridgeError(cause), attempt)
       }
     }
-    const halted = this.#isHalted
+    const report = { drained: window.isEmpty && window.unstoredRows === 0, halted: this.#isHalted }
     await sink.stop()
-    return { drained, halted }
+    return report
   }
 
   /** Drains and ends run(). Idempotent. */
@@ -153,6 +154,11 @@ export class Supervisor {
     this.#wake()
   }
 
+  #onState(): void {
+    this.#noteState()
+    this.#session?.onProgress()
+  }
+
   get #isHalted(): boolean {
     const { sink } = this.#options
     if (sink.state === 'stuck' || sink.state === 'failing') return true
@@ -181,9 +187,13 @@ export class Supervisor {
 
   /** Waits `delay` milliseconds, or until stop(). */
   async #sleep(delay: number): Promise<void> {
-    const end = performance.now() + delay
-    const timer = setTimeout(() => this.#wake(), delay)
-    await this.#until(() => performance.now() >= end - 1)
+    // Not by the clock: a timer may fire a little before its time by performance.now(), and nobody would wake us again.
+    let over = false
+    const timer = setTimeout(() => {
+      over = true
+      this.#wake()
+    }, delay)
+    await this.#until(() => over)
     clearTimeout(timer)
   }
 

@@ -1,74 +1,6 @@
-import { pino } from 'pino'
-import { expect, test } from 'vitest'
-import { BridgeError, type ErrorCode } from '../src/base/errors.ts'
-import { ConfirmWindow } from '../src/sink/confirm-window.ts'
-import type { Sink, SinkHandlers, SinkState } from '../src/sink/sink.ts'
-import { type Session, Supervisor } from '../src/supervisor.ts'
-
-class ScriptedSink implements Sink {
-  state: SinkState = 'open'
-  reason: BridgeError | undefined
-  readonly counters = { published: 0, confirmed: 0, nacked: 0, returned: 0, dropped: 0, reconnects: 0 }
-  handlers!: SinkHandlers
-  stopped = 0
-  start(handlers: SinkHandlers): void {
-    this.handlers = handlers
-  }
-  flush(): void {}
-  async stop(): Promise<void> {
-    this.stopped++
-  }
-  become(state: SinkState, reason?: BridgeError): void {
-    this.state = state
-    this.reason = reason
-    this.handlers.onState()
-  }
-}
-
-/** Sessions that end as the script says; one that has no script left streams until it is stopped. */
-function scripted(script: (ErrorCode | Error)[]) {
-  const sink = new ScriptedSink()
-  const window = new ConfirmWindow({ messages: 10, bytes: 100_000 })
-  const started: number[] = []
-  const waiters: (() => void)[] = []
-  const supervisor = new Supervisor({
-    sink,
-    window,
-    log: pino({ level: 'silent' }),
-    retry: { initialDelay: 1, maxDelay: 4 },
-    standbyInterval: 1,
-    mendInterval: 1,
-    newSession: async (onStreaming): Promise<Session> => {
-      started.push(performance.now())
-      for (const wake of waiters.splice(0)) wake()
-      const next = script.shift()
-      let stop: () => void = () => {}
-      const stopped = new Promise<void>((resolve) => {
-        stop = resolve
-      })
-      return {
-        async run() {
-          if (next === undefined) {
-            onStreaming()
-            await stopped
-            return true
-          }
-          throw typeof next === 'string' ? new BridgeError(next, `scripted ${next}`) : next
-        },
-        stop: () => stop(),
-        onProgress: () => {},
-      }
-    },
-  })
-  const sessions = async (count: number) => {
-    while (started.length < count) {
-      await new Promise<void>((resolve) => {
-        waiters.push(resolve)
-      })
-    }
-  }
-  return { sink, supervisor, window, started, sessions }
-}
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { BridgeError } from '../src/base/errors.ts'
+import { type Streams, scripted } from './scripted-sessions.ts'
 
 test('an outage is tried again until it is over, and then the bridge streams', async () => {
   const { supervisor, sessions } = scripted(['SOURCE_UNREACHABLE', 'SOURCE_CONNECTION_LOST', 'SOURCE_SHUTTING_DOWN'])
@@ -167,6 +99,58 @@ test('a let-go for back-pressure waits until the window has room again', async (
   sink.handlers.onProgress()
   await sessions(2)
   expect(supervisor.state).toBe('streaming')
+  supervisor.stop()
+  await run
+})
+
+// By performance.now() a timer may fire before its time: a back-off that asked the clock again then waited for ever.
+test('a back-off is over when its timer says so, whatever the clock says', async () => {
+  const { supervisor, sessions } = scripted(['SOURCE_UNREACHABLE'])
+  const now = performance.now()
+  vi.spyOn(performance, 'now').mockReturnValue(now)
+  onTestFinished(() => void vi.restoreAllMocks())
+  const run = supervisor.run()
+  await sessions(2)
+  supervisor.stop()
+  await run
+})
+
+test.each([
+  ['come to nothing back off further and further', false, [8, 16]],
+  ['settle something start anew with a short back-off', true, [1, 2]],
+] as const)('sessions that stream and %s', async (_what, settles, [least, most]) => {
+  const session: Streams = { streams: 'SOURCE_CONNECTION_LOST', settles }
+  const { supervisor, sessions, lines } = scripted([session, session, session, session], {
+    initialDelay: 2,
+    maxDelay: 16,
+  })
+  const run = supervisor.run()
+  await sessions(5)
+  const last = lines.findLast((line) => 'delay' in line)?.delay
+  expect(last).toBeGreaterThanOrEqual(least)
+  expect(last).toBeLessThanOrEqual(most)
+  supervisor.stop()
+  await run
+})
+
+test('a stop in a back-off says that not all was stored, although the window is empty', async () => {
+  const { supervisor, window } = scripted([{ streams: 'SOURCE_UNREACHABLE', settles: true }], {
+    initialDelay: 60_000,
+    maxDelay: 60_000,
+  })
+  const run = supervisor.run()
+  await expect.poll(() => supervisor.state).toBe('retrying')
+  supervisor.stop()
+  expect([window.isEmpty, await run]).toEqual([true, { drained: false, halted: false }])
+})
+
+test('a session that is being drained hears of the sink, which may have become hopeless', async () => {
+  const { sink, supervisor, sessions, heard } = scripted([])
+  const run = supervisor.run()
+  await sessions(1)
+  const before = heard()
+  sink.become('failing', new BridgeError('SINK_AUTH_FAILED', 'scripted'))
+  expect(heard()).toBeGreaterThan(before)
   supervisor.stop()
   await run
 })

@@ -61,7 +61,11 @@ export const statusSeries: readonly Series[] = [
   counter('events_nacked', 'Messages that RabbitMQ refused with a nack.', (s) => s.counters.nacked),
   counter('events_returned', 'Messages that no queue took.', (s) => s.counters.returned),
   counter('events_dropped', 'Unroutable events dropped by policy.', (s) => s.counters.dropped),
-  counter('events_dead_lettered', 'Events kept as dead letters.', (s) => s.counters.deadLettered),
+  counter(
+    'events_dead_lettered',
+    'Events kept as dead letters; always 0 in this version.',
+    (s) => s.counters.deadLettered,
+  ),
   counter('changes_ignored', 'WAL messages that publish nothing.', (s) => s.counters.ignored),
   labelled(
     'counter',

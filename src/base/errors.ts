@@ -60,7 +60,8 @@ export const errorTable = {
   },
   SOURCE_PLUGIN_MISSING: {
     action: 'halt-retry',
-    remedy: 'Install the output plugin on the server, or set source.plugin to pgoutput.',
+    remedy:
+      'Install the output plugin on the server and list it in its setting output_plugin_libraries, where there is one; or set source.plugin to pgoutput.',
   },
   SOURCE_ENCODING: {
     action: 'halt-retry',
@@ -126,6 +127,11 @@ export const errorTable = {
     action: 'halt',
     remedy: 'Make it an ordinary table with ALTER TABLE … SET LOGGED: only its rows reach the WAL.',
   },
+  TABLE_PARTITIONED: {
+    action: 'halt',
+    remedy:
+      'Set source.plugin to pgoutput, with a slot of its own: wal2json gives rows under the names of the partitions.',
+  },
   COLUMN_MISSING: {
     action: 'halt',
     remedy: 'Map the column in source.columns to its present name, or restore it, then restart the bridge.',
@@ -173,7 +179,7 @@ export const errorTable = {
   SINK_TLS_FAILED: { action: 'halt-retry', remedy: "Check sink.tls and the broker's certificate." },
   SINK_EXCHANGE_MISSING: {
     action: 'halt-retry',
-    remedy: 'Run "wal2rabbit init", or declare the exchange in sink.topology.',
+    remedy: 'Run "wal2rabbit init" to create sink.exchange; declare any other exchange in sink.topology.',
   },
   SINK_TOPOLOGY: {
     action: 'halt-retry',

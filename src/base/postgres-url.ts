@@ -48,7 +48,7 @@ function clientConfig(url: string, parameters: URLSearchParams): ClientConfig {
   } catch (error) {
     // The parsers' messages and those of the file system hold no part of the url beside file names.
     const reason = error instanceof Error ? error.message : String(error)
-    throw new BridgeError('CONFIG_INVALID', `the PostgreSQL url cannot be used: ${reason}`, { cause: error })
+    throw new BridgeError('CONFIG_INVALID', `source.url cannot be used: ${reason}`, { cause: error })
   }
 }
 
@@ -58,5 +58,5 @@ function queryOf(url: string): URLSearchParams {
 }
 
 function invalid(reason: string): BridgeError {
-  return new BridgeError('CONFIG_INVALID', `the PostgreSQL url cannot be used: ${reason}`)
+  return new BridgeError('CONFIG_INVALID', `source.url cannot be used: ${reason}`)
 }

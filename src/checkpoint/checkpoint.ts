@@ -14,14 +14,20 @@ export interface Resume {
 
 export type HistoryMoment = 'start' | 'interval' | 'stop'
 
-/** The bookkeeping side of one session: guards, owner epoch, stored LSN, history. On a connection of its own. */
+/**
+ * The bookkeeping side of one session: guards, owner epoch, stored LSN, history. On a connection of its own. Every call
+ * settles within a bound, also when the server says nothing: sessions and stops wait for them.
+ */
 export interface Checkpoint {
   /**
    * Connects, reads row, slot and server, and applies the start-up guards; `received` is where the kept window ends.
    * `onLost` is called once when the connection breaks later. Rejects with the halt or retry code.
    */
   resume(received: StartPosition, onLost: (error: BridgeError) => void): Promise<Resume>
-  /** Becomes the owner. Rejects with CHECKPOINT_FENCED when the row changed since resume(). */
+  /**
+   * Becomes the owner, and looks at the slot again now that nobody else can move it. Rejects with CHECKPOINT_FENCED when
+   * the row changed since resume(), and with the halt code when the slot did.
+   */
   claim(): Promise<void>
   /**
    * Stores the settled position; `rows` of it were settled since the last call. Resolves with the server's WAL end after

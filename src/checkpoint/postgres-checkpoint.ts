@@ -6,8 +6,8 @@ import type { Checkpoint, HistoryMoment, Resume } from './checkpoint.ts'
 import type { CheckpointRow } from './checkpoint-row.ts'
 import { CheckpointStore } from './checkpoint-store.ts'
 import { comparePositions } from './positions.ts'
-import { decideStart, type RememberedPosition, type ResumeSlot } from './resume.ts'
-import { readServerFacts } from './server-facts.ts'
+import { decideStart, type RememberedPosition, type ResumeSlot, slotProblem } from './resume.ts'
+import { readServerFacts, type ServerFacts } from './server-facts.ts'
 import type { TimelineSwitch } from './timeline-history.ts'
 
 /** A control connection: queries, and an end that is bounded in time. */
@@ -53,7 +53,7 @@ export class PostgresCheckpoint implements Checkpoint {
   readonly #memory: CheckpointMemory
   #connection: ControlConnection | undefined
   #store: CheckpointStore | undefined
-  #loaded: { row: CheckpointRow; timeline: number; keepPartial: boolean } | undefined
+  #loaded: { row: CheckpointRow; server: ServerFacts; keepPartial: boolean } | undefined
 
   constructor(options: PostgresCheckpointOptions, memory: CheckpointMemory) {
     this.#options = options
@@ -70,9 +70,11 @@ export class PostgresCheckpoint implements Checkpoint {
     const client = await this.#options.connect(onLost)
     this.#connection = client
     this.#store = new CheckpointStore({ client, slot, toError })
+    // In this order: the active bridge may store and acknowledge in between, and what was read of the slot must not be
+    // younger than the row, nor what was read of the row younger than the WAL end.
+    const found = await this.#inspectSlot(client)
     const row = await this.#store.load()
     const server = await this.#guard('reading the state of the server', () => readServerFacts(client))
-    const found = await this.#guard(`reading slot ${slot}`, () => this.#options.inspectSlot(client, slot))
     const remembered = row === undefined ? undefined : this.#remembered(row, received)
     const timelineHistory =
       row !== undefined && row.timeline !== server.timeline
@@ -97,9 +99,10 @@ export class PostgresCheckpoint implements Checkpoint {
     await this.#options.verifyTable(client)
     const loaded = row!
     const keepPartial = decision.stored.partial !== null
-    this.#loaded = { row: loaded, timeline: server.timeline, keepPartial }
+    this.#loaded = { row: loaded, server, keepPartial }
     this.#memory.row = loaded
-    this.#memory.inDoubt = undefined
+    // A store in doubt may still arrive until a claim has shut it out; what starts from the row has nothing to lose by it.
+    if (decision.from === 'stored') this.#memory.inDoubt = undefined
     this.#memory.belongsTo = {
       version: loaded.version,
       systemIdentifier: server.systemIdentifier,
@@ -115,10 +118,16 @@ export class PostgresCheckpoint implements Checkpoint {
   }
 
   async claim(): Promise<void> {
-    const { row, timeline, keepPartial } = this.#loaded!
-    const claimed = await this.#store!.claim(row, { name: this.#options.owner, timeline, keepPartial })
+    const { slot: slotName, plugin, owner } = this.#options
+    const { row, server, keepPartial } = this.#loaded!
+    const claimed = await this.#store!.claim(row, { name: owner, timeline: server.timeline, keepPartial })
     this.#noteRow(claimed.row)
     this.#memory.epoch = claimed.row.epoch
+    this.#memory.inDoubt = undefined
+    // Made anew or moved since resume() looked, it would have begun behind the stored LSN without a word.
+    const slot = await this.#inspectSlot(this.#connection!)
+    const problem = slotProblem(row, { slotName, slot, plugin, server })
+    if (problem !== undefined) throw problem
   }
 
   async store(settled: StartPosition, rows: number): Promise<Lsn> {
@@ -150,6 +159,11 @@ export class PostgresCheckpoint implements Checkpoint {
     const connection = this.#connection
     this.#connection = undefined
     await connection?.close()
+  }
+
+  #inspectSlot(client: PostgresClient): Promise<(ResumeSlot & SlotActivity) | undefined> {
+    const { slot, inspectSlot } = this.#options
+    return this.#guard(`reading slot ${slot}`, () => inspectSlot(client, slot))
   }
 
   /** What was received before may be gone on with, if the row is the one that this process wrote last. */

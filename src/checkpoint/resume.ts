@@ -60,7 +60,7 @@ export function decideStart(facts: StartFacts): StartDecision | BridgeError {
   const unusable = checkServer(server) ?? checkPresence(facts)
   if (unusable !== undefined) return unusable
   const row = checkpoint!
-  const problem = checkCluster(row, facts) ?? checkSlot(row, facts)
+  const problem = checkCluster(row, facts) ?? slotProblem(row, facts)
   if (problem !== undefined) return problem
 
   const stored = onThisTimeline(row, facts)
@@ -127,7 +127,11 @@ function checkCluster(row: CheckpointRow, { server, timelineHistory }: StartFact
   return undefined
 }
 
-function checkSlot(row: CheckpointRow, { slotName, slot, plugin, server }: StartFacts): BridgeError | undefined {
+/** Why the slot is not the one that the row was stored for, or cannot be streamed; undefined when all is well. Pure. */
+export function slotProblem(
+  row: Pick<CheckpointRow, 'position'>,
+  { slotName, slot, plugin, server }: Pick<StartFacts, 'slotName' | 'slot' | 'plugin' | 'server'>,
+): BridgeError | undefined {
   const stored = row.position.lsn
   if (slot === undefined) {
     return problem(

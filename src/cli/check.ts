@@ -26,9 +26,10 @@ Exit codes: 0 no problem (warnings aside), 1 at least one, 2 usage or configurat
 async function check(context: CliContext, flags: CheckFlags): Promise<ExitCode> {
   const loaded = await loadFor(context, flags)
   const { runCheck } = await import('../setup/check.ts')
-  const { slot, publication, plugin, table, columns } = loaded.config.source
+  const { slot, publication, plugin, table, columns, connectTimeout } = loaded.config.source
   const findings = await runCheck({
     url: await loaded.sourceUrl(),
+    connectTimeout,
     slot,
     publication,
     plugin,

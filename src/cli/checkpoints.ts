@@ -20,9 +20,9 @@ export function addCheckpointsCommand(program: Command, context: CliContext, fin
 
 async function checkpoints(context: CliContext, flags: CheckpointsFlags): Promise<ExitCode> {
   const loaded = await loadFor(context, flags)
-  const { slot } = loaded.config.source
+  const { slot, connectTimeout } = loaded.config.source
   const { listCheckpoints } = await import('../setup/stored-status.ts')
-  const entries = await listCheckpoints({ url: await loaded.sourceUrl(), slot, limit: flags.limit })
+  const entries = await listCheckpoints({ url: await loaded.sourceUrl(), connectTimeout, slot, limit: flags.limit })
   if (flags.json === true) printJson(context, entries)
   else if (entries.length > 0) printData(context, formatTable(entries))
   else printNote(context, `no checkpoint of slot ${slot} is stored yet`)

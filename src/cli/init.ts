@@ -22,7 +22,8 @@ export function addInitCommand(program: Command, context: CliContext, finish: (c
 Safe to repeat: what is there and right is kept. From the moment the slot exists, PostgreSQL keeps WAL for it: start
 "wal2rabbit run" soon after.
 
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 refused, as events could be lost (see --accept-gap).`,
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 an operator must act: a server
+refuses, or events could be lost (see --accept-gap).`,
     )
   addConfigOptions(command).action(async (flags: InitFlags) => finish(await init(context, flags)))
 }
@@ -31,9 +32,10 @@ async function init(context: CliContext, flags: InitFlags): Promise<ExitCode> {
   const loaded = await loadFor(context, flags)
   const dryRun = flags.dryRun === true
   const { runInit } = await import('../setup/init.ts')
-  const { slot, publication, plugin, table, columns } = loaded.config.source
+  const { slot, publication, plugin, table, columns, connectTimeout } = loaded.config.source
   const steps = await runInit({
     url: await loaded.sourceUrl(),
+    connectTimeout,
     slot,
     publication,
     plugin,

@@ -46,7 +46,9 @@ async function status(context: CliContext, flags: StatusFlags): Promise<ExitCode
   printNote(context, `no bridge answers at ${url} (${live}): reading what is stored in PostgreSQL`)
   try {
     const { readStoredStatus } = await import('../setup/stored-status.ts')
-    const facts = { state: null, ...(await readStoredStatus({ url: await loaded.sourceUrl(), slot: source.slot })) }
+    const { slot, connectTimeout } = source
+    const stored = await readStoredStatus({ url: await loaded.sourceUrl(), connectTimeout, slot })
+    const facts = { state: null, ...stored }
     if (flags.json === true) printJson(context, facts)
     else printFacts(context, facts)
   } catch (error) {

@@ -31,7 +31,7 @@ export const configSchema = section({
     retry: section({
       attempts: count(
         5,
-        'Publishes of an event that the broker nacks or returns, before it becomes a dead letter.',
+        'Publishes of an event that the broker nacks or returns, before the stream stops at it (halted, tried again every 30 s).',
         1,
         1000,
       ),
@@ -39,7 +39,7 @@ export const configSchema = section({
       maxDelay: duration('30s', 'The most that the delay grows to.', { min: 1 }),
     }),
     unroutable: key(unroutableValue.prefault('dead-letter'), {
-      help: 'What to do with an event that no queue takes: retry and then keep it as a dead letter, block (wait, nothing passes it), or drop.',
+      help: 'What to do with an event that no queue takes. `dead-letter`: retry, then stop at it (halted, tried again every 30 s), as this version does not store dead letters yet. `block`: retry for ever, nothing passes it. `drop`: give it up.',
       unit: 'dead-letter \\| block \\| drop',
       form: 'text',
     }),

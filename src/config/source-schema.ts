@@ -28,7 +28,7 @@ function slotError(): string {
 /** `source`: the PostgreSQL side. */
 export const sourceSchema = section({
   url: key(sourceUrl, {
-    help: 'PostgreSQL with the outbox. A role with REPLICATION and SELECT on the outbox is enough. `sslmode` may be disable, require, verify-ca or verify-full.',
+    help: 'PostgreSQL with the outbox. The role needs REPLICATION and the grants of `sql/roles.sql`. `sslmode` may be disable, require, verify-ca or verify-full.',
     unit: 'url',
     form: 'text',
     secret: 'url',

@@ -27,6 +27,12 @@ export function sourceUrlProblem(url: string): UrlProblem | undefined {
       remedy: 'prefer and allow are refused: they go on in plain text when TLS fails',
     }
   }
+  if (sslMode === 'verify-ca' && !searchParams.has('sslrootcert')) {
+    return {
+      expected: 'expected sslrootcert beside sslmode=verify-ca',
+      remedy: 'without an authority of your own anybody could have a certificate that fits; or use verify-full',
+    }
+  }
   const connectTimeout = searchParams.get('connect_timeout')
   if (connectTimeout !== null && !/^\d+$/.test(connectTimeout)) {
     return { expected: 'expected connect_timeout in whole seconds', remedy: 'or use source.connectTimeout' }

@@ -3,12 +3,11 @@ import { type BridgeError, toBridgeError } from '../base/errors.ts'
 import { describePostgresUrl } from '../base/postgres-url.ts'
 import { parseTableName } from '../base/sql.ts'
 import { type ColumnSetting, resolveColumns } from '../routing/column-map.ts'
-import type { BrokerOptions } from '../sink/amqp-connection.ts'
-import { checkBroker } from '../sink/broker-setup.ts'
+import { type BrokerTarget, checkBroker } from '../sink/broker-setup.ts'
 import { toSourceError } from '../source/failure.ts'
 import { checkPosition } from './check-position.ts'
 import { readServerSettings, serverFindings } from './check-server.ts'
-import { connectControl, endControl } from './connect.ts'
+import { connectControl, defaultConnectTimeout, endControl } from './connect.ts'
 import { type CheckFinding, good, problem } from './finding.ts'
 import { requireSchema } from './migrate.ts'
 import { type OutboxNames, verifyPublication, verifyTable } from './outbox-guard.ts'
@@ -16,6 +15,8 @@ import { askReplication } from './replication-question.ts'
 
 export interface CheckOptions {
   readonly url: string
+  /** Milliseconds; default 10 s. */
+  readonly connectTimeout?: number
   readonly slot: string
   readonly publication: string
   readonly plugin: 'pgoutput' | 'wal2json'
@@ -23,7 +24,7 @@ export interface CheckOptions {
   readonly table: string
   readonly columns: ColumnSetting
   /** Undefined leaves the broker alone. */
-  readonly broker: (BrokerOptions & { readonly exchange: string }) | undefined
+  readonly broker: BrokerTarget | undefined
 }
 
 /**
@@ -44,6 +45,7 @@ async function checkSource(options: CheckOptions): Promise<CheckFinding[]> {
       url: options.url,
       applicationName: 'wal2rabbit check',
       statementTimeout: 10_000,
+      connectTimeout: options.connectTimeout ?? defaultConnectTimeout,
     })
   } catch (error) {
     return [problem('postgresql', toBridgeError(error))]
@@ -74,7 +76,7 @@ async function checkDatabase(client: pg.Client, options: CheckOptions): Promise<
       return [good('schema', 'wal2rabbit, up to date')]
     })),
     ...(await look('table', async () => {
-      await verifyTable(client, names.table, names.columns)
+      await verifyTable(client, names)
       return [good('table', `${options.table} has all mapped columns`)]
     })),
     ...(plugin === 'pgoutput'

@@ -1,8 +1,11 @@
 import { Socket } from 'node:net'
 import pg from 'pg'
-import type { BridgeError } from '../base/errors.ts'
-import { clientConfigFromUrl } from '../base/postgres-url.ts'
+import { BridgeError } from '../base/errors.ts'
+import { clientConfigFromUrl, describePostgresUrl } from '../base/postgres-url.ts'
 import { toSourceError } from '../source/failure.ts'
+
+/** Milliseconds. */
+export const defaultConnectTimeout = 10_000
 
 export interface ControlOptions {
   readonly url: string
@@ -15,6 +18,9 @@ export interface ControlOptions {
   readonly onLost?: (error: BridgeError) => void
 }
 
+/** Milliseconds beyond the server's statement timeout after which an answer counts as lost. */
+const answerMargin = 2000
+
 /** The socket under each client, to cut what does not end by itself, and whether its end is news. */
 const connections = new WeakMap<pg.Client, { readonly socket: Socket; watched: boolean }>()
 
@@ -23,12 +29,15 @@ const connections = new WeakMap<pg.Client, { readonly socket: Socket; watched: b
  * are answered. Rejects with a BridgeError. End it with endControl().
  */
 export async function connectControl(options: ControlOptions): Promise<pg.Client> {
+  const place = describePostgresUrl(options.url)
   const socket = new Socket()
   const client = new pg.Client({
-    connectionTimeoutMillis: options.connectTimeout ?? 10_000,
+    connectionTimeoutMillis: options.connectTimeout ?? defaultConnectTimeout,
     ...clientConfigFromUrl(options.url),
     application_name: options.applicationName,
     statement_timeout: options.statementTimeout,
+    // The server's timeout ends no query whose answer is lost on the way, and TCP takes a quarter of an hour to notice.
+    ...(options.statementTimeout > 0 && { query_timeout: options.statementTimeout + answerMargin }),
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     stream: () => socket,
@@ -54,9 +63,21 @@ export async function connectControl(options: ControlOptions): Promise<pg.Client
     connection.watched = true
   } catch (error) {
     socket.destroy()
-    throw toSourceError(error, { doing: 'connecting to PostgreSQL' })
+    throw connectFailure(error, place)
   }
   return client
+}
+
+/**
+ * Before there is a connection none can be lost: whoever hangs up on us, or answers in another protocol, is likely no
+ * PostgreSQL at all.
+ */
+function connectFailure(error: unknown, place: string): BridgeError {
+  const failure = toSourceError(error, { doing: `connecting to PostgreSQL at ${place}` })
+  const foreign = /received invalid response/.test(failure.message)
+  if (failure.code !== 'SOURCE_CONNECTION_LOST' && !foreign) return failure
+  const text = `${failure.message}; expected a PostgreSQL server there`
+  return new BridgeError('SOURCE_UNREACHABLE', text, { cause: error })
 }
 
 /** Ends the connection; cuts it when the server does not answer within `bound` milliseconds. Never rejects. */

@@ -34,10 +34,10 @@ export async function planSchema({ client }: InitContext): Promise<PlannedStep> 
 
 /** The outbox table: created where there is none and its columns are our own, otherwise only verified. */
 export async function planTable(context: InitContext): Promise<PlannedStep> {
-  const { client, table, columns, ownColumns } = context
+  const { client, table, ownColumns } = context
   const name = `table ${quoteTable(table)}`
   if ((await inspectTable(client, table)) !== undefined) {
-    await verifyTable(client, table, columns)
+    await verifyTable(client, context)
     return { name, outcome: 'kept', sql: '' }
   }
   if (!ownColumns) {
@@ -95,5 +95,5 @@ function lacksOnlyTheTable(facts: PublicationFacts): boolean {
 
 /** PostgreSQL decodes with the catalogs of the time: a publication does not count for rows that are older than it. */
 function lateWarning({ slot, table }: InitContext): string {
-  return `slot ${slot} is older than this: rows that were committed to ${quoteTable(table)} before now and not yet sent are left out of the stream; replay them from the table. Where the bridge halts with PUBLICATION_MISSING all the same, drop the slot and run "wal2rabbit init --accept-gap"`
+  return `slot ${slot} is older than this: rows that were committed to ${quoteTable(table)} before now and not yet sent are left out of the stream: see "publish again" in docs/operations.md. Where the bridge halts with PUBLICATION_MISSING all the same, drop the slot and run "wal2rabbit init --accept-gap"`
 }

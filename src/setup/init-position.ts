@@ -118,7 +118,7 @@ function moveCheckpointStep(context: InitContext, { row, server }: PositionFacts
       }
       await recordHistory(client, slot, 'gap')
       return {
-        detail: `gap accepted (${problem.code}): events between ${from} and ${rows[0].lsn} are not streamed; replay them from the table`,
+        detail: `gap accepted (${problem.code}): events between ${from} and ${rows[0].lsn} are not streamed: see "publish again" in docs/operations.md`,
       }
     },
   }

@@ -1,13 +1,15 @@
 import { parseTableName } from '../base/sql.ts'
 import { type ColumnSetting, resolveColumns } from '../routing/column-map.ts'
 import { type PrepareOptions, prepareBroker } from '../sink/broker-setup.ts'
-import { attempt, withControl } from './connect.ts'
+import { attempt, defaultConnectTimeout, withControl } from './connect.ts'
 import { planPublication, planSchema, planTable } from './init-outbox.ts'
 import { planPosition } from './init-position.ts'
 import type { InitContext, InitStep, PlannedStep } from './init-step.ts'
 
 export interface InitOptions {
   readonly url: string
+  /** Milliseconds; default 10 s. */
+  readonly connectTimeout?: number
   readonly slot: string
   readonly publication: string
   readonly plugin: 'pgoutput' | 'wal2json'
@@ -43,7 +45,8 @@ export async function runInit(options: InitOptions): Promise<InitStep[]> {
     options.onStep?.(step)
   }
   // No statement timeout: creating a slot waits for older transactions, however long they take.
-  const control = { url: options.url, applicationName: 'wal2rabbit init', statementTimeout: 0 }
+  const { url, connectTimeout = defaultConnectTimeout } = options
+  const control = { url, applicationName: 'wal2rabbit init', statementTimeout: 0, connectTimeout }
   await withControl(control, 'preparing PostgreSQL', async (client) => {
     // For the session, not for a transaction: a slot cannot be created in one that has written.
     if (!options.dryRun) await client.query({ text: 'SELECT pg_advisory_lock($1)', values: [initLock] })

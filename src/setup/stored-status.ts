@@ -4,7 +4,7 @@ import { listHistory } from '../checkpoint/checkpoint-history.ts'
 import { checkpointColumnsSql, parseCheckpointRow } from '../checkpoint/checkpoint-row.ts'
 import { readServerFacts } from '../checkpoint/server-facts.ts'
 import { inspectSlot } from '../source/slot.ts'
-import { withControl } from './connect.ts'
+import { defaultConnectTimeout, withControl } from './connect.ts'
 import { requireSchema } from './migrate.ts'
 
 const control = { applicationName: 'wal2rabbit status', statementTimeout: 10_000 }
@@ -34,9 +34,17 @@ export interface StoredStatus {
   }
 }
 
+export interface StoredStatusOptions {
+  readonly url: string
+  /** Milliseconds; default 10 s. */
+  readonly connectTimeout?: number
+  readonly slot: string
+}
+
 /** Rejects with a BridgeError: SCHEMA_MISSING where `init` never ran, and those of the connection. */
-export function readStoredStatus(options: { readonly url: string; readonly slot: string }): Promise<StoredStatus> {
-  return withControl({ ...control, url: options.url }, 'reading the stored status', async (client) => {
+export function readStoredStatus(options: StoredStatusOptions): Promise<StoredStatus> {
+  const { url, connectTimeout = defaultConnectTimeout } = options
+  return withControl({ ...control, url, connectTimeout }, 'reading the stored status', async (client) => {
     await requireSchema(client)
     return describeStored(client, options.slot)
   })
@@ -87,12 +95,11 @@ export interface StoredCheckpoint {
 }
 
 /** The newest `limit` stored LSNs of `slot`, newest first. Rejects with a BridgeError. */
-export function listCheckpoints(options: {
-  readonly url: string
-  readonly slot: string
-  readonly limit: number
-}): Promise<StoredCheckpoint[]> {
-  return withControl({ ...control, url: options.url }, 'reading the checkpoint history', async (client) => {
+export function listCheckpoints(
+  options: StoredStatusOptions & { readonly limit: number },
+): Promise<StoredCheckpoint[]> {
+  const { url, connectTimeout = defaultConnectTimeout } = options
+  return withControl({ ...control, url, connectTimeout }, 'reading the checkpoint history', async (client) => {
     await requireSchema(client)
     const entries = await listHistory(client, options.slot, options.limit)
     return entries.map((entry) => ({

@@ -3,7 +3,6 @@ import { type Channel, type ChannelModel, type ConfirmChannel, connect, credenti
 import { BridgeError } from '../base/errors.ts'
 import { type BrokerAddress, parseBrokerUrl } from './broker-address.ts'
 import { connectFailure } from './failure.ts'
-import { SocketCork } from './socket-cork.ts'
 
 /** TLS of amqps urls. Certificates and keys are PEM texts, not paths. */
 export interface BrokerTls {
@@ -32,10 +31,6 @@ export interface BrokerOptions {
 
 const defaultTimeout = 10_000 // milliseconds
 const closeTimeout = 1000 // milliseconds
-/** Bytes that the socket takes before amqplib's multiplexer waits for `drain`: a window of small messages in one write. */
-const writableHighWaterMark = 1024 * 1024
-/** Frames that a channel buffers before each further one costs a turn of the stream machinery. */
-const channelHighWaterMark = 16_384
 
 /** One connection with its socket. Its listeners are always attached: an `error` that nobody hears ends the process. */
 export class AmqpConnection {
@@ -43,19 +38,28 @@ export class AmqpConnection {
   /** Resolves once, at the first sign that the connection is over, with its error if there was one. */
   readonly ended: Promise<unknown>
   readonly socket: Socket
-  readonly cork: SocketCork
+  /** The largest frame in bytes, as negotiated. */
+  readonly frameMax: number
   readonly #model: ChannelModel
+  readonly #lost: Promise<never>
+  #end!: (cause: unknown) => void
 
   constructor(model: ChannelModel, endpoint: string) {
     this.endpoint = endpoint
     this.#model = model
     // Not part of amqplib's types: the test of this file fails when an upgrade moves it.
-    this.socket = (model.connection as unknown as { stream: Socket }).stream
-    this.cork = new SocketCork(this.socket)
+    const { stream, frameMax } = model.connection as unknown as { stream: Socket; frameMax: number }
+    this.socket = stream
+    this.frameMax = frameMax
     this.ended = new Promise((resolve) => {
+      this.#end = resolve
       model.on('error', resolve)
       model.on('close', resolve)
     })
+    this.#lost = this.ended.then((cause) => {
+      throw cause ?? new Error('connection closed')
+    })
+    this.#lost.catch(() => undefined) // who waits for something has it from whileOpen()
   }
 
   onBlocked(listener: (reason: string | undefined) => void): void {
@@ -68,7 +72,12 @@ export class AmqpConnection {
   }
 
   async openConfirmChannel(): Promise<ConfirmChannel> {
-    return heard(await this.#model.createConfirmChannel({ highWaterMark: channelHighWaterMark }))
+    return heard(await this.#model.createConfirmChannel())
+  }
+
+  /** As `work`, but rejects when the connection ends first: amqplib then never answers a channel's close(). */
+  whileOpen<T>(work: Promise<T>): Promise<T> {
+    return Promise.race([work, this.#lost])
   }
 
   /** Says goodbye for at most a second, then lets the socket go. Never rejects. */
@@ -85,7 +94,9 @@ export class AmqpConnection {
 
   /** Lets the socket go at once. With an error, as amqplib would miss a silent end until the next heartbeat. */
   destroy(): void {
-    this.socket.destroy(new Error('connection given up'))
+    const error = new Error('connection given up')
+    this.socket.destroy(error)
+    this.#end(error)
   }
 }
 
@@ -174,8 +185,6 @@ function socketOptions(address: BrokerAddress, options: BrokerOptions, signal: A
     noDelay: true,
     keepAlive: true,
     // The first is read by net.connect, the second by tls.connect.
-    writableHighWaterMark,
-    highWaterMark: writableHighWaterMark,
     signal,
     // As given: amqplib's own reading of a url takes percent-encoded UTF-8 for Latin-1.
     credentials: credentials.plain(address.username, address.password),

@@ -6,6 +6,7 @@ import {
   declareQueue,
   exchangeExists,
   queueExists,
+  type RequiredExchange,
   requireExchange,
   requireWritePermission,
   type Topology,
@@ -17,8 +18,15 @@ export interface PreparedItem {
   readonly outcome: 'kept' | 'created'
 }
 
-export interface PrepareOptions extends BrokerOptions {
+/** Where events go. */
+export interface BrokerTarget extends BrokerOptions {
+  /** `sink.exchange` */
   readonly exchange: string
+  /** Those that routes name: looked for, never created. */
+  readonly routeExchanges?: readonly RequiredExchange[]
+}
+
+export interface PrepareOptions extends BrokerTarget {
   readonly topology: Topology
   /** False only looks: what is missing rejects. */
   readonly create: boolean
@@ -26,24 +34,25 @@ export interface PrepareOptions extends BrokerOptions {
 
 /**
  * Makes the exchange and the topology ready, for `init`; safe to repeat. The exchange is declared (topic, durable) only
- * where it is missing, so that one of another type is kept. Rejects with a BridgeError.
+ * where it is missing, so that one of another type is kept. Rejects with a BridgeError; with SINK_EXCHANGE_MISSING for
+ * an exchange of a route that nobody declares, once all else is ready.
  */
 export async function prepareBroker(options: PrepareOptions): Promise<PreparedItem[]> {
   return withConnection(options, async (connection) => {
-    const { exchange, topology, create } = options
+    const { exchange, routeExchanges = [], topology, create } = options
     const declare = create && topology.mode === 'declare'
     const done: PreparedItem[] = []
     const note = (name: string, existed: boolean) => done.push({ name, outcome: existed ? 'kept' : 'created' })
     for (const spec of topology.exchanges) {
       const existed = await exchangeExists(connection, spec.name)
       if (declare) await declareExchange(connection, spec)
-      else if (!existed) await requireExchange(connection, spec.name)
+      else if (!existed) await requireExchange(connection, { name: spec.name, key: 'sink.topology' })
       note(`exchange "${spec.name}"`, existed)
     }
     if (!topology.exchanges.some((spec) => spec.name === exchange)) {
       const existed = await exchangeExists(connection, exchange)
       if (!existed && create) await declareExchange(connection, { name: exchange, type: 'topic', durable: true })
-      else if (!existed) await requireExchange(connection, exchange)
+      else if (!existed) await requireExchange(connection, { name: exchange, key: 'sink.exchange' })
       note(`exchange "${exchange}"`, existed)
     }
     for (const spec of topology.queues) {
@@ -54,6 +63,7 @@ export async function prepareBroker(options: PrepareOptions): Promise<PreparedIt
       note(`queue "${spec.name}"`, existed)
     }
     if (declare) for (const spec of topology.bindings) await declareBinding(connection, spec)
+    for (const required of routeExchanges) await requireExchange(connection, required)
     return done
   })
 }
@@ -66,8 +76,8 @@ export interface BrokerFinding {
 }
 
 /** Looks whether the bridge could publish, for `check`; changes nothing and publishes nothing. Never rejects. */
-export async function checkBroker(options: BrokerOptions & { readonly exchange: string }): Promise<BrokerFinding[]> {
-  const { exchange } = options
+export async function checkBroker(options: BrokerTarget): Promise<BrokerFinding[]> {
+  const { exchange, routeExchanges = [] } = options
   const findings: BrokerFinding[] = []
   const look = async (name: string, detail: string, operate: () => Promise<unknown>): Promise<boolean> => {
     try {
@@ -87,10 +97,12 @@ export async function checkBroker(options: BrokerOptions & { readonly exchange: 
   if (connection === undefined) return findings
   const open = connection
   try {
-    const title = exchange === '' ? 'the default exchange' : `exchange "${exchange}"`
-    if (exchange !== '' && !(await look('exchange', `${title} exists`, () => requireExchange(open, exchange))))
-      return findings
-    await look('write permission', `may publish to ${title}`, () => requireWritePermission(open, exchange))
+    for (const required of [{ name: exchange, key: 'sink.exchange' }, ...routeExchanges]) {
+      const { name } = required
+      const title = name === '' ? 'the default exchange' : `exchange "${name}"`
+      const found = name === '' || (await look('exchange', `${title} exists`, () => requireExchange(open, required)))
+      if (found) await look('write permission', `may publish to ${title}`, () => requireWritePermission(open, name))
+    }
   } finally {
     await open.close()
   }

@@ -75,23 +75,26 @@ export class ConfirmWindow {
   #receivedPartial: { commitLsn: Lsn; rows: number } | null = null
   #publishedLsn: Lsn = noLsn
   #settledRows = 0
+  #storedRows = 0
 
   constructor(limits: WindowLimits) {
     this.#limits = limits
   }
 
-  /** Empties the window and starts at `position`. Publishes still in flight are forgotten: their answers change nothing. */
+  /**
+   * Empties the window and starts at `position`. Publishes still in flight are forgotten: their answers change nothing.
+   * They count as in flight until then, for the limits, and as any of them may be why the broker closes the channel.
+   */
   reset(position: SettledPosition): void {
     for (let n = this.#rows.first; n < this.#rows.next; n++) this.#rows.get(n)!.state = 'discarded'
     this.#rows.clear()
     this.#marks.clear()
     this.#cursor = this.#rows.next
     this.#bytes = 0
-    this.#inFlightMessages = 0
-    this.#inFlightBytes = 0
     this.#settledLsn = this.#receivedLsn = this.#publishedLsn = position.lsn
     this.#settledPartial = position.partial === null ? null : { ...position.partial }
     this.#receivedPartial = position.partial === null ? null : { ...position.partial }
+    this.#storedRows = this.#settledRows
   }
 
   pushRow(input: WindowRowInput): void {
@@ -280,6 +283,16 @@ export class ConfirmWindow {
     return this.#settledRows
   }
 
+  /** Of these, how many are not stored yet. */
+  get unstoredRows(): number {
+    return this.#settledRows - this.#storedRows
+  }
+
+  /** What had settled when `settledRows` was read is stored now. Outlives the session, as the window does. */
+  markStored(settledRows: number): void {
+    this.#storedRows = settledRows
+  }
+
   /** Unsettled rows, and settled ones behind them. */
   get messages(): number {
     return this.#rows.length
@@ -289,6 +302,7 @@ export class ConfirmWindow {
     return this.#bytes
   }
 
+  /** Publishes without an answer. */
   get inFlight(): number {
     return this.#inFlightMessages
   }
@@ -307,8 +321,9 @@ export class ConfirmWindow {
   }
 
   #answered(row: WindowRow, visit: (row: WindowRow) => void): void {
-    if (row.state === 'in-flight') visit(row)
-    else assert(row.state === 'discarded', () => `row ${row.seq} answered while ${row.state}`)
+    if (row.state === 'in-flight') return visit(row)
+    assert(row.state === 'discarded', () => `row ${row.seq} answered while ${row.state}`)
+    this.#landed(row)
   }
 
   #landed(row: WindowRow): void {

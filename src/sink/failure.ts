@@ -78,9 +78,10 @@ function classifyConnect(error: unknown, endpoint: string): [ErrorCode, string] 
       return ['SINK_TLS_FAILED', `TLS failed (${code}): ${message.trim()}`]
     if (networkErrors.has(code)) return ['SINK_UNREACHABLE', message === '' ? code : message]
   }
-  // Without a code: amqplib's words for a server that says nothing, hangs up, or does not speak AMQP.
-  if (/ETIMEDOUT|closed abruptly|maxFrameSize|Invalid frame|Unknown frame type|Heartbeat timeout/.test(message))
-    return ['SINK_UNREACHABLE', message]
+  // Without a code: amqplib's words for a server that hangs up, does not speak AMQP, or says nothing.
+  if (/closed abruptly|maxFrameSize|Invalid frame|Unknown frame type/.test(message))
+    return ['SINK_UNREACHABLE', `${message}; expected an AMQP 0-9-1 broker there`]
+  if (/ETIMEDOUT|Heartbeat timeout/.test(message)) return ['SINK_UNREACHABLE', message]
   return ['SINK_UNKNOWN', message]
 }
 

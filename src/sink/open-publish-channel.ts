@@ -2,13 +2,19 @@ import { BridgeError } from '../base/errors.ts'
 import type { BrokerDialer } from './amqp-connection.ts'
 import { connectFailure } from './failure.ts'
 import { type ChannelHandlers, PublishChannel } from './publish-channel.ts'
-import { applyTopology, requireExchange, requireWritePermission, type Topology } from './topology.ts'
+import {
+  applyTopology,
+  type RequiredExchange,
+  requireExchange,
+  requireWritePermission,
+  type Topology,
+} from './topology.ts'
 
 export interface OpenChannelOptions {
   readonly dialer: BrokerDialer
   readonly topology: Topology
   /** Exchanges that must exist, or nothing is published. */
-  readonly exchanges: readonly string[]
+  readonly exchanges: readonly RequiredExchange[]
   /** Whether the broker refused a publish for want of permission: look at that before publishing again. */
   readonly checkPermission: boolean
   /** Milliseconds for everything after the login. */
@@ -33,7 +39,7 @@ export async function openPublishChannel(options: OpenChannelOptions): Promise<P
     await applyTopology(connection, options.topology)
     for (const exchange of exchanges) await requireExchange(connection, exchange)
     if (options.checkPermission) {
-      for (const exchange of exchanges) await requireWritePermission(connection, exchange)
+      for (const { name } of exchanges) await requireWritePermission(connection, name)
     }
     const channel = await connection.openConfirmChannel()
     return new PublishChannel(connection, channel, options.handlers)

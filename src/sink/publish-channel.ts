@@ -3,6 +3,7 @@ import { assert } from '../base/assert.ts'
 import { BridgeError } from '../base/errors.ts'
 import type { AmqpConnection } from './amqp-connection.ts'
 import { type BrokerReply, brokerReply, connectionLost } from './failure.ts'
+import { FrameWriter } from './frame-writer.ts'
 import type { OutboundMessage } from './sink.ts'
 
 export interface ChannelEnd {
@@ -18,29 +19,20 @@ export interface ChannelHandlers {
 }
 
 /**
- * What amqplib's publish() comes down to, one step below its public API: publish() makes each header table the prototype
- * of another object, which costs a third of the CPU of a publish.
- */
-interface RawChannel {
-  sendMessage(fields: object, properties: object, content: Buffer): boolean
-}
-
-/**
  * One confirm channel from its opening to its end. Delivery tags count from 1 in the order of publish(). Confirms are
  * taken from the channel's events and not from callbacks, as amqplib's own list of callbacks accepts any tag.
  */
 export class PublishChannel {
   readonly connection: AmqpConnection
   readonly ended: Promise<ChannelEnd>
-  readonly #channel: RawChannel
+  readonly #frames: FrameWriter
   readonly #resolve: (end: ChannelEnd) => void
   #over = false
   #published = 0
 
   constructor(connection: AmqpConnection, channel: ConfirmChannel, handlers: ChannelHandlers) {
     this.connection = connection
-    this.#channel = channel as unknown as RawChannel
-    assert(typeof this.#channel.sendMessage === 'function', 'this version of amqplib has no Channel.sendMessage')
+    this.#frames = new FrameWriter(connection.socket, channelNumber(channel), connection.frameMax)
     // amqplib's list of callbacks, which stays empty: a tag that it does not know would make holes in it.
     channel.removeAllListeners('ack').removeAllListeners('nack')
     const { promise, resolve } = deferred<ChannelEnd>()
@@ -64,29 +56,17 @@ export class PublishChannel {
   }
 
   /**
-   * Returns the delivery tag. Throws a TypeError or RangeError for what AMQP cannot carry; then nothing was written and
-   * no tag is used.
+   * Returns the delivery tag. Throws a TypeError or RangeError for what AMQP cannot carry; then nothing is written and no
+   * tag is used. Goes out with the next flush().
    */
   publish(message: OutboundMessage): number {
-    const { exchange, routingKey, body, properties } = message
-    this.#channel.sendMessage(
-      { exchange, routingKey, mandatory: properties.mandatory, immediate: false, ticket: 0 },
-      {
-        contentType: properties.contentType,
-        headers: properties.headers,
-        deliveryMode: 2,
-        priority: properties.priority,
-        correlationId: properties.correlationId,
-        expiration: properties.expiration,
-        messageId: properties.messageId,
-        timestamp: properties.timestamp,
-        type: properties.type,
-        appId: properties.appId,
-      },
-      body,
-    )
-    this.connection.cork.gather()
+    this.#frames.add(message)
     return ++this.#published
+  }
+
+  /** Writes what was published since the last time, in one call. */
+  flush(): void {
+    this.#frames.flush()
   }
 
   /** Gives the channel up; its answers count no more from here on. */
@@ -120,6 +100,13 @@ export class PublishChannel {
       this.#settle(failure, undefined)
     }
   }
+}
+
+/** Not part of amqplib's types: the test of this file fails when an upgrade moves it. */
+function channelNumber(channel: ConfirmChannel): number {
+  const { ch } = channel as unknown as { ch: unknown }
+  assert(typeof ch === 'number' && ch > 0, 'this version of amqplib does not tell the number of a channel')
+  return ch
 }
 
 function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {

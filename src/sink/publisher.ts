@@ -118,6 +118,7 @@ export class Publisher {
     if (channel === undefined || channel.over || this.#alarm !== undefined || this.#deciding) return
     try {
       this.#publishTo(channel, performance.now())
+      channel.flush()
     } catch (error) {
       channel.end(toBridgeError(error))
     }

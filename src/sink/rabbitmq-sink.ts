@@ -9,11 +9,11 @@ import type { PublishChannel } from './publish-channel.ts'
 import { Publisher, type PublisherOptions } from './publisher.ts'
 import type { Sink, SinkCounters, SinkHandlers, SinkState } from './sink.ts'
 import { isFailing, type Standing, standingOf } from './standing.ts'
-import type { Topology } from './topology.ts'
+import type { RequiredExchange, Topology } from './topology.ts'
 
 export interface RabbitmqSinkOptions extends BrokerOptions, PublisherOptions {
   /** Exchanges that must exist before anything is published; `''`, the default exchange, always does. */
-  readonly exchanges: readonly string[]
+  readonly exchanges: readonly RequiredExchange[]
   readonly topology: Topology
   /** Default 200 ms to 10 s. */
   readonly reconnect?: BackoffPolicy

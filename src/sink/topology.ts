@@ -33,12 +33,18 @@ export interface Topology {
   readonly bindings: readonly BindingSpec[]
 }
 
+/** An exchange that events go to, and the key of the configuration that names it: `routes[0].exchange`. */
+export interface RequiredExchange {
+  readonly name: string
+  readonly key: string
+}
+
 /** Declares or verifies the topology. Rejects with SINK_TOPOLOGY, SINK_PERMISSION_DENIED or SINK_EXCHANGE_MISSING. */
 export async function applyTopology(connection: AmqpConnection, topology: Topology): Promise<void> {
   const declare = topology.mode === 'declare'
   for (const spec of topology.exchanges) {
     if (declare) await declareExchange(connection, spec)
-    else await requireExchange(connection, spec.name)
+    else await requireExchange(connection, { name: spec.name, key: 'sink.topology' })
   }
   for (const spec of topology.queues) {
     if (declare) await declareQueue(connection, spec)
@@ -57,10 +63,11 @@ export function queueExists(connection: AmqpConnection, name: string): Promise<b
   return exists(connection, queueText(name), (channel) => channel.checkQueue(name))
 }
 
-/** Rejects with SINK_EXCHANGE_MISSING when there is no such exchange. */
-export async function requireExchange(connection: AmqpConnection, name: string): Promise<void> {
+/** Rejects with SINK_EXCHANGE_MISSING, which names the key, when there is no such exchange. */
+export async function requireExchange(connection: AmqpConnection, { name, key }: RequiredExchange): Promise<void> {
   if (await exchangeExists(connection, name)) return
-  throw new BridgeError('SINK_EXCHANGE_MISSING', `${exchangeText(name)} does not exist on ${connection.endpoint}`)
+  const text = `${exchangeText(name)} does not exist on ${connection.endpoint}, and ${key} names it`
+  throw new BridgeError('SINK_EXCHANGE_MISSING', text)
 }
 
 export function declareExchange(connection: AmqpConnection, spec: ExchangeSpec): Promise<void> {
@@ -108,10 +115,13 @@ async function onChannel(
   what: string,
   operate: (channel: Channel) => Promise<unknown>,
 ): Promise<void> {
-  try {
+  const use = async () => {
     const channel = await connection.openChannel()
     await operate(channel)
     await channel.close()
+  }
+  try {
+    await connection.whileOpen(use())
   } catch (error) {
     throw topologyFailure(error, what, connection.endpoint)
   }

@@ -75,7 +75,7 @@ export function noticeFailure(notice: unknown): BridgeError | undefined {
 }
 
 function classify(failure: Failure): ErrorCode {
-  const { code, message, detail, routine } = failure
+  const { code, message, detail, hint, routine } = failure
   const said = `${message} ${detail}`
   switch (code) {
     case '42704':
@@ -90,8 +90,10 @@ function classify(failure: Failure): ErrorCode {
         ? 'SOURCE_PLUGIN_MISSING'
         : 'SOURCE_SERVER_FAILED'
     case '42501':
-      // Newer minor releases let a role with REPLICATION name only plugins of output_plugin_libraries.
-      return /output plugin/.test(said) ? 'SOURCE_PLUGIN_MISSING' : 'SOURCE_PERMISSION_DENIED'
+      // Since 15.19, 16.15, 17.11 and 18.6 a plugin must be listed there; the name of a setting is never translated.
+      return /output plugin|output_plugin_libraries/.test(`${said} ${hint}`)
+        ? 'SOURCE_PLUGIN_MISSING'
+        : 'SOURCE_PERMISSION_DENIED'
     case '42883':
     case '22023':
       return /output plugin|option "/.test(said) ? 'SOURCE_PLUGIN_MISSING' : 'UNKNOWN'

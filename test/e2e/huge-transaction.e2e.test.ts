@@ -32,16 +32,17 @@ test(`one transaction of ${rows} rows: flat memory, and a kill in its middle res
 
   stage.bridge.start()
   let peak = 0
+  await stage.bridge.until((status) => status.state === 'streaming')
+  const sampler = setInterval(async () => {
+    peak = Math.max(peak, await rssMb(stage))
+  }, 500)
+  onTestFinished(() => clearInterval(sampler))
   const done = await stage.bridge.until(
-    (status) => {
-      void rssMb(stage).then((rss) => {
-        peak = Math.max(peak, rss)
-      })
-      return status.counters.confirmed >= rows - storedRows && status.window.messages === 0
-    },
+    (status) => status.counters.confirmed >= rows - storedRows && status.window.messages === 0,
     180_000,
     'the rest of the transaction',
   )
+  clearInterval(sampler)
   // It resumed in the middle: no more was published than what was not stored.
   expect(done.counters.published).toBe(rows - storedRows)
   const queued = await stage.withChannel((channel) => channel.checkQueue(stage.name))

@@ -1,9 +1,10 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import type { BridgeError } from '../../src/base/errors.ts'
 import { connectCheckpoint } from '../../src/setup/checkpoint-connection.ts'
-import { connectControl, endControl, withControl } from '../../src/setup/connect.ts'
+import { attempt, connectControl, endControl, withControl } from '../../src/setup/connect.ts'
 import { runInit } from '../../src/setup/init.ts'
 import { type FreshDatabase, freePort, freshDatabase, uniqueName } from '../support/services.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 
 let database: FreshDatabase
 
@@ -57,6 +58,19 @@ test('a connection that breaks is told once, one that is ended is not', async ()
   await endControl(client)
   await endControl(client)
   expect(lost).toHaveLength(1)
+})
+
+// A store on a line that drops packets kept its session, and a stop, from ending for as long as TCP tried.
+test('an answer that never comes ends the query soon after the statement timeout, and the connection ends as well', async () => {
+  const proxy = await startTcpProxy(database.url)
+  onTestFinished(() => proxy.close())
+  const client = await connectControl(control({ url: proxy.urlFor(database.url), statementTimeout: 100 }))
+  proxy.blackhole()
+  const asked = performance.now()
+  const failure = await attempt('storing', () => client.query('SELECT 1')).catch((error: unknown) => error)
+  expect(failure).toMatchObject({ action: 'retry', message: expect.stringContaining('storing failed') })
+  await endControl(client)
+  expect(performance.now() - asked).toBeLessThan(8000)
 })
 
 test('a server that is not there, and a database that is not, have their codes and keep the password to themselves', async () => {

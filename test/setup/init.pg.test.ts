@@ -196,7 +196,7 @@ test('a publication that is younger than the slot comes with a warning', async (
   const publication = (await init())[2]
   expect(publication).toMatchObject({
     outcome: 'created',
-    detail: expect.stringContaining('replay them from the table'),
+    detail: expect.stringContaining('"publish again" in docs/operations.md'),
   })
 })
 

@@ -71,6 +71,31 @@ test('a queue that is there with other arguments is reported, not changed', asyn
   await expect(prepare()).rejects.toMatchObject({ code: 'SINK_TOPOLOGY', message: expect.stringContaining('406') })
 })
 
+test('an exchange that only a route names is never created: the rest is made ready, then it is told with its key', async () => {
+  const { broker, exchange, other, prepare } = await fresh()
+  const routeExchanges = [{ name: other, key: 'routes[2].exchange' }]
+  await expect(prepare({ topology: noTopology, routeExchanges })).rejects.toMatchObject({
+    code: 'SINK_EXCHANGE_MISSING',
+    message: expect.stringMatching(
+      new RegExp(`exchange "${other}" does not exist .* routes\\[2\\]\\.exchange names it`),
+    ),
+    remedy: expect.stringContaining('sink.topology'),
+  })
+  await broker.channel.checkExchange(exchange)
+  const target = { urls: async () => [broker.url], exchange, routeExchanges }
+  const findings = await checkBroker(target)
+  expect(findings.map(({ name, ok }) => [name, ok])).toEqual([
+    ['broker', true],
+    ['exchange', true],
+    ['write permission', true],
+    ['exchange', false],
+  ])
+  expect(findings.at(-1)!.detail).toContain('routes[2].exchange names it')
+  // Declared by sink.topology, it is there.
+  expect(await prepare({ routeExchanges })).toContainEqual({ name: `exchange "${other}"`, outcome: 'created' })
+  expect((await checkBroker(target)).every(({ ok }) => ok)).toBe(true)
+})
+
 test('the default exchange needs nothing', async () => {
   const { broker, prepare } = await fresh()
   expect(await prepare({ exchange: '', topology: noTopology })).toEqual([{ name: 'exchange ""', outcome: 'kept' }])
@@ -123,7 +148,10 @@ test('the check reports a missing permission, exchange, login and broker with a 
 test('the sink declares its topology before it publishes, also after the broker lost it', async () => {
   const { broker, exchange, queue, topology } = await fresh()
   await broker.channel.assertExchange(exchange, 'topic')
-  const { window, sink, until } = startSink(broker.url, { exchanges: [exchange], topology })
+  const { window, sink, until } = startSink(broker.url, {
+    exchanges: [{ name: exchange, key: 'sink.exchange' }],
+    topology,
+  })
   pushTransaction(window, 0x10n, 2, () => ({ message: { exchange } }))
   sink.flush()
   await until(() => window.isEmpty)
@@ -135,7 +163,7 @@ test('a sink that is only to verify waits for the queue that is missing', async 
   await broker.channel.assertExchange(exchange, 'topic')
   const queues = topology.queues.slice(0, 1)
   const { sink, until } = startSink(broker.url, {
-    exchanges: [exchange],
+    exchanges: [{ name: exchange, key: 'sink.exchange' }],
     topology: { mode: 'verify', exchanges: [], queues, bindings: [] },
   })
   await until(() => sink.state === 'failing')

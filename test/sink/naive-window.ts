@@ -4,7 +4,7 @@ export interface NaiveRow {
   readonly commitLsn: bigint
   readonly ordinal: number
   readonly bytes: number
-  state: 'unsent' | 'in-flight' | 'settled'
+  state: 'unsent' | 'in-flight' | 'settled' | 'forgotten'
 }
 
 /** What the window is to do, in the plainest way: a list from the start of the stream that is walked every time. */
@@ -12,7 +12,7 @@ export class NaiveWindow {
   readonly #limits: WindowLimits
   #base: SettledPosition = { lsn: 0n, partial: null }
   #items: (NaiveRow | bigint)[] = []
-  tags: (NaiveRow | 'forgotten' | 'answered')[] = []
+  tags: (NaiveRow | 'answered')[] = []
 
   constructor(limits: WindowLimits) {
     this.#limits = limits
@@ -24,16 +24,17 @@ export class NaiveWindow {
 
   reset(): void {
     this.#base = this.settled
+    for (const row of this.rows) row.state = 'forgotten'
     this.#items = []
-    this.tags = this.tags.map((row) => (row === 'answered' ? row : 'forgotten'))
   }
 
   get rows(): NaiveRow[] {
     return this.#items.filter((item) => typeof item !== 'bigint')
   }
 
+  /** Publishes without an answer, those of forgotten rows too. */
   get inFlight(): NaiveRow[] {
-    return this.rows.filter(({ state }) => state === 'in-flight')
+    return this.tags.filter((row) => row !== 'answered')
   }
 
   /** Rows from the first unsettled one on. */
@@ -65,7 +66,7 @@ export class NaiveWindow {
   }
 
   channelLost(): void {
-    for (const row of this.inFlight) row.state = 'unsent'
+    for (const row of this.inFlight) if (row.state === 'in-flight') row.state = 'unsent'
     this.tags = []
   }
 
@@ -79,7 +80,7 @@ export class NaiveWindow {
     const rows: NaiveRow[] = []
     for (let t = multiple ? 1 : tag; t <= tag; t++) {
       const row = this.tags[t - 1]!
-      if (typeof row !== 'string') rows.push(row)
+      if (row !== 'answered' && row.state !== 'forgotten') rows.push(row)
       this.tags[t - 1] = 'answered'
     }
     return rows

@@ -13,7 +13,7 @@ test('a quorum queue receives every message once, in order, with its properties'
   const broker = await testBroker()
   const exchange = await broker.exchange()
   const queue = await broker.queue({ bind: [exchange, '#'], arguments: { 'x-queue-type': 'quorum' } })
-  const { window, sink, until } = startSink(broker.url, { exchanges: [exchange] })
+  const { window, sink, until } = startSink(broker.url, { exchanges: [{ name: exchange, key: 'sink.exchange' }] })
   const end = pushTransaction(window, 0x10n, 1500, () => ({ message: { exchange } }))
   sink.flush()
   await until(() => window.settled.lsn === end)
@@ -151,7 +151,7 @@ test('a connection that is reset in the middle of the window loses and reorders 
 test('an exchange that is missing holds everything until it is there', async () => {
   const broker = await testBroker()
   const exchange = uniqueName('sink')
-  const { window, sink, until } = startSink(broker.url, { exchanges: [exchange] })
+  const { window, sink, until } = startSink(broker.url, { exchanges: [{ name: exchange, key: 'sink.exchange' }] })
   pushTransaction(window, 0x10n, 1, () => ({ message: { exchange }, unroutable: 'drop' }))
   sink.flush()
   await until(() => sink.state === 'failing')
@@ -169,7 +169,7 @@ test('an exchange deleted while publishing blames no event', async () => {
   const queue = await broker.queue({ bind: [exchange, '#'] })
   const decided: string[] = []
   const { window, sink, until } = startSink(broker.url, {
-    exchanges: [exchange],
+    exchanges: [{ name: exchange, key: 'sink.exchange' }],
     undeliverable: {
       decide: async (row) => {
         decided.push(row.eventId!)
@@ -198,7 +198,7 @@ test('a write permission taken away blames no event, and the stream goes on once
   const login = await broker.user({})
   const decided: string[] = []
   const { window, sink, until } = startSink(login.url, {
-    exchanges: [exchange],
+    exchanges: [{ name: exchange, key: 'sink.exchange' }],
     undeliverable: {
       decide: async (row) => {
         decided.push(row.eventId!)

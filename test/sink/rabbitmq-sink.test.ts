@@ -310,7 +310,7 @@ test('a culprit is not blamed when it turns out that its exchange is gone for al
   })
   const decided: unknown[] = []
   const { window, sink, until } = startSink(broker.url, {
-    exchanges: ['outbox'],
+    exchanges: [{ name: 'outbox', key: 'sink.exchange' }],
     undeliverable: {
       decide: async (row) => {
         decided.push(row.eventId)
@@ -372,7 +372,7 @@ test.each(['ConnectionStartOk', 'ConnectionOpen', 'ChannelOpen', 'ExchangeDeclar
         return true
       },
     })
-    const { window, sink, until } = startSink(broker.url, { exchanges: ['outbox'] })
+    const { window, sink, until } = startSink(broker.url, { exchanges: [{ name: 'outbox', key: 'sink.exchange' }] })
     pushTransaction(window, 0x10n, 2)
     sink.flush()
     await until(() => window.isEmpty)

@@ -32,6 +32,18 @@ test('normally everything is sent as a pipeline', () => {
   }
 })
 
+// The broker may close the channel for it as well as for the row that is being looked at.
+test('nothing goes alone while a publish that a reset forgot has no answer', () => {
+  const { window, gate, next, send } = stage()
+  send()
+  gate.hunt(7)
+  window.reset({ lsn: 0x08n, partial: null })
+  pushTransaction(window, 0x10n, 2)
+  expect(next()).toEqual({ kind: 'wait', until: undefined })
+  window.answer(1, false, () => {})
+  expect(next()).toEqual({ kind: 'send' })
+})
+
 test('after a failure nothing is sent before the back-off is over', () => {
   const { next, send, fail } = stage()
   fail(send(), nacked, 1000)

@@ -88,7 +88,7 @@ export class BridgeProcess {
       if (Date.now() > deadline) {
         throw new Error(`${what}: not within ${timeout} ms; ${JSON.stringify(status)}\n${this.log.slice(-3000)}`)
       }
-      await new Promise((resolve) => setTimeout(resolve, 20))
+      await new Promise((resolve) => setTimeout(resolve, 50))
     }
   }
 

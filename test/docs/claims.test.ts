@@ -1,0 +1,79 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { LatencyHistogram } from '../../src/admin/latency-histogram.ts'
+import { createMetrics } from '../../src/admin/metrics.ts'
+import { redactUrls } from '../../src/base/secrets.ts'
+import { runProgram } from '../../src/cli/program.ts'
+import { configKeys, configSections } from '../../src/config/keys.ts'
+import { sampleStatus } from '../admin/sample-status.ts'
+import { problemsOf } from '../config/fixture.ts'
+
+// What is not there must not be claimed: commands, flags, metrics and configuration that a document names.
+
+const root = new URL('../../', import.meta.url)
+const read = (path: string) => readFileSync(new URL(path, root), 'utf8')
+const namesIn = (folder: string) => readdirSync(new URL(folder, root)).map((name) => `${folder}${name}`)
+const pages = ['README.md', ...namesIn('docs/'), ...namesIn('deploy/'), ...namesIn('sql/')].filter((path) =>
+  /\.(md|yml|sql)$/.test(path),
+)
+const texts = pages.map((page) => ({ page, text: read(page) }))
+
+async function helpOf(...args: string[]): Promise<string> {
+  let out = ''
+  const stream = { write: (text: string) => (out += text) }
+  const context = { env: {}, cwd: '/', stdout: stream, stderr: stream, scrub: redactUrls, log: undefined }
+  await runProgram([...args, '--help'], context)
+  return out
+}
+
+test('every command and flag that a document names exists', async () => {
+  const commands = [...(await helpOf()).matchAll(/^ {2}([a-z][a-z-]*) /gm)].map((match) => match[1]!)
+  expect(commands).toContain('init')
+  const wrong: string[] = []
+  for (const { page, text } of texts) {
+    const calls = text.matchAll(
+      /(?:^|[`"*]|\$ )(?:wal2rabbit|node dist\/cli\/main\.js)[ \n]([a-z][a-z-]*)((?: --[a-z-]+)*)/gm,
+    )
+    for (const [call, command, flags] of calls) {
+      if (!commands.includes(command!)) wrong.push(`${page}: ${call}`)
+      const help = await helpOf(command!)
+      for (const flag of flags!.trim().split(' '))
+        if (flag !== '' && !help.includes(flag)) wrong.push(`${page}: ${call}`)
+    }
+  }
+  expect(wrong).toEqual([])
+})
+
+test('every metric that a document names is in the page /metrics', async () => {
+  const metrics = createMetrics({ provider: () => sampleStatus(), confirmLatency: new LatencyHistogram() })
+  const exposed = await metrics.expose()
+  const named = texts.flatMap(({ page, text }) =>
+    [...text.matchAll(/\bwal2rabbit_[a-z_]+\b/g)].map(([name]) => ({ page, name })),
+  )
+  expect(named.length).toBeGreaterThan(10)
+  expect(named.filter(({ name }) => !new RegExp(`^${name}(_bucket)?[{ ]`, 'm').test(exposed))).toEqual([])
+})
+
+test('every key of the configuration that a document names exists', () => {
+  const known = [...configKeys.keys(), ...configSections.keys()]
+  const named = texts
+    .filter(({ page }) => page.endsWith('.md'))
+    .flatMap(({ page, text }) =>
+      [...text.matchAll(/`((?:source|sink|delivery|checkpoint|replay|admin|log|shutdown)\.[a-zA-Z.]+)/g)].map(
+        (match) => ({
+          page,
+          key: match[1]!,
+        }),
+      ),
+    )
+  expect(named.length).toBeGreaterThan(50)
+  expect(named.filter(({ key }) => !known.some((path) => path === key || path.startsWith(`${key}.`)))).toEqual([])
+})
+
+test('each configuration that the README shows is accepted', async () => {
+  const blocks = [...read('README.md').matchAll(/^( *)```yaml\n([\s\S]*?)```/gm)]
+  expect(blocks.length).toBeGreaterThan(1)
+  for (const [, indentation, yaml] of blocks) {
+    expect(await problemsOf({ yaml: yaml!.replaceAll(new RegExp(`^${indentation}`, 'gm'), '') })).toEqual([])
+  }
+})
