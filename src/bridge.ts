@@ -47,6 +47,8 @@ export class Bridge {
   #ended = false
   /** Why nothing can be stored any more in this session: then there is nothing to drain for. */
   #unstorable: BridgeError | undefined
+  /** Why the stream cannot be read on: the window holds what came before it, and nothing else. */
+  #refusedRow: BridgeError | undefined
   #timer: NodeJS.Timeout | undefined
   #positions: Positions | undefined
   #pausedSince: number | undefined
@@ -90,8 +92,8 @@ export class Bridge {
       this.#timer = setInterval(() => this.#tick(), Math.max(10, timings.storeInterval / 4))
       if (!this.#ended) this.#begin()
       const error = await this.#over
-      if (error !== undefined) throw error
-      await this.#drain()
+      if (error === undefined) await this.#drain()
+      else await this.#endWith(error)
     } finally {
       this.#ended = true
       clearInterval(this.#timer)
@@ -99,6 +101,16 @@ export class Bridge {
       await this.#storing
       await checkpoint.close()
     }
+  }
+
+  /** What came before a row that nobody can read is delivered and stored first, so that no restart repeats it. */
+  async #endWith(error: BridgeError): Promise<never> {
+    if (error === this.#refusedRow && error.action !== 'bug') {
+      await this.#drain().catch((cause) => {
+        throw new BridgeError(error.code, error.message, { cause })
+      })
+    }
+    throw error
   }
 
   /** Ends run() after a bounded drain. */
@@ -134,7 +146,9 @@ export class Bridge {
         else window.pushIdle(event.walEnd)
       }
     } catch (error) {
-      this.#end(toBridgeError(error))
+      this.#refusedRow = toBridgeError(error)
+      sink.flush()
+      this.#end(this.#refusedRow)
       return
     }
     sink.flush()

@@ -172,6 +172,7 @@ function makeCheckpoint(loaded: LoadedConfig, url: string, memory: CheckpointMem
           applicationName: 'wal2rabbit checkpoint',
           statementTimeout: statementTimeout_ms,
           connectTimeout: source.connectTimeout,
+          systemIdentifier: memory.belongsTo?.systemIdentifier,
           onLost,
         }),
       inspectSlot: inspectSlotForResume,

@@ -33,7 +33,10 @@ export interface SupervisorOptions {
   readonly mendInterval?: number
 }
 
-/** What a stop came to: whether all that was received is settled and stored, and whether an operator must act. */
+/**
+ * What a stop came to: whether all that was received is settled and stored (a stand-by leaves it to the active bridge),
+ * and whether an operator must act.
+ */
 export interface StopReport {
   readonly drained: boolean
   readonly halted: boolean
@@ -103,7 +106,10 @@ export class Supervisor {
         else await this.#answer(toBridgeError(cause), attempt)
       }
     }
-    const report = { drained: window.isEmpty && window.unstoredRows === 0, halted: this.#isHalted }
+    // What a stand-by still holds is the active bridge's to deliver.
+    const standsBy = this.#failure?.action === 'standby'
+    const drained = standsBy || (window.isEmpty && window.unstoredRows === 0)
+    const report = { drained, halted: this.#isHalted }
     await sink.stop()
     return report
   }

@@ -184,19 +184,50 @@ test('a session that starts from the row forgets the window, and takes nothing t
   expect(next.checkpoint.stored.at(-1)?.rows).toBe(1)
 })
 
-test('a row that routing refuses to take ends the session, with all before it received and nothing after it', async () => {
-  const { bridge, source, window, routing, streaming } = scriptedBridge()
+/** Routing that finds the table changed at the transaction 0x30. */
+function refusing(parts: ReturnType<typeof scriptedBridge>): void {
+  const { routing } = parts
   const route = routing.route.bind(routing)
   routing.route = (one) => {
     if (one.transaction.commitLsn === 0x30n) throw new BridgeError('COLUMN_MISSING', 'scripted')
     return route(one)
   }
+}
+
+test('a row that routing cannot take ends the session, once all before it is stored and with nothing after it', async () => {
+  const parts = scriptedBridge()
+  refusing(parts)
+  const { bridge, source, checkpoint, window, streaming, confirm } = parts
   const run = bridge.run()
   await streaming
   source.handlers.onEvents([row(0x20n), commit(0x20n), row(0x30n), commit(0x30n), row(0x40n)])
   source.handlers.onEvents([row(0x40n, 1), commit(0x40n)])
+  await turn()
+  confirm()
   await expect(run).rejects.toMatchObject({ code: 'COLUMN_MISSING' })
   expect(window.received).toEqual(at(0x28n))
+  expect([checkpoint.stored.at(-1)?.position, source.acknowledged.at(-1)]).toEqual([at(0x28n), 0x28n])
+})
+
+test('what came before such a row and could not go out in time goes out with the next session', async () => {
+  const parts = scriptedBridge({ timings: { drainTimeout: 20 } })
+  refusing(parts)
+  const { bridge, source, sink, window, streaming } = parts
+  sink.flush = () => {}
+  const run = bridge.run()
+  await streaming
+  source.handlers.onEvents([row(0x20n), commit(0x20n), row(0x30n), commit(0x30n)])
+  await expect(run).rejects.toMatchObject({ code: 'COLUMN_MISSING' })
+  expect([window.received, window.inFlight]).toEqual([at(0x28n), 0])
+
+  const next = scriptedBridge({ window })
+  next.checkpoint.resumes = { ...next.checkpoint.resumes, start: window.received, remembered: true }
+  const second = next.bridge.run()
+  await next.streaming
+  expect(window.inFlight).toBe(1)
+  next.confirm()
+  next.bridge.stop()
+  await second
 })
 
 test('a publication that no longer carries the table ends the session', async () => {

@@ -25,10 +25,11 @@ class ScriptedSink implements Sink {
   }
 }
 
-/** A session that streams, settles a row or none, and ends so. */
+/** A session that streams, for so many milliseconds, settles a row or none, and ends so. */
 export interface Streams {
   readonly streams: ErrorCode
-  readonly settles: boolean
+  readonly settles?: boolean
+  readonly lasts?: number
 }
 
 /** Takes a row into the window and settles it, as the sink would. */
@@ -46,14 +47,14 @@ export function scripted(script: (ErrorCode | Error | Streams)[], retry = { init
   const started: number[] = []
   const waiters: (() => void)[] = []
   let progress = 0
-  const supervisor = new Supervisor({
+  const options = {
     sink,
     window,
     log: pino({ level: 'debug' }, { write: (line) => lines.push(JSON.parse(line)) }),
     retry,
     standbyInterval: 1,
     mendInterval: 1,
-    newSession: async (onStreaming): Promise<Session> => {
+    newSession: async (onStreaming: () => void): Promise<Session> => {
       started.push(performance.now())
       for (const wake of waiters.splice(0)) wake()
       const next = script.shift()
@@ -71,6 +72,7 @@ export function scripted(script: (ErrorCode | Error | Streams)[], retry = { init
           if (typeof next === 'object' && 'streams' in next) {
             onStreaming()
             if (next.settles) settleRow(window)
+            if (next.lasts !== undefined) await new Promise((resolve) => setTimeout(resolve, next.lasts))
             throw new BridgeError(next.streams, `scripted ${next.streams}`)
           }
           throw typeof next === 'string' ? new BridgeError(next, `scripted ${next}`) : next
@@ -81,7 +83,8 @@ export function scripted(script: (ErrorCode | Error | Streams)[], retry = { init
         },
       }
     },
-  })
+  }
+  const supervisor = new Supervisor({ ...options, newSession: (onStreaming) => options.newSession(onStreaming) })
   const sessions = async (count: number) => {
     while (started.length < count) {
       await new Promise<void>((resolve) => {
@@ -89,5 +92,5 @@ export function scripted(script: (ErrorCode | Error | Streams)[], retry = { init
       })
     }
   }
-  return { sink, supervisor, window, started, sessions, lines, heard: () => progress }
+  return { options, sink, supervisor, window, started, sessions, lines, heard: () => progress }
 }

@@ -1,6 +1,7 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { BridgeError } from '../src/base/errors.ts'
 import { type Streams, scripted } from './scripted-sessions.ts'
+import { windowRow } from './sink/window-rows.ts'
 
 test('an outage is tried again until it is over, and then the bridge streams', async () => {
   const { supervisor, sessions } = scripted(['SOURCE_UNREACHABLE', 'SOURCE_CONNECTION_LOST', 'SOURCE_SHUTTING_DOWN'])
@@ -26,12 +27,13 @@ test('a slot in use makes a stand-by, which takes over when it is free', async (
 test.each(['SLOT_MISSING', 'SLOT_AHEAD', 'SYSTEM_CHANGED', 'PUBLICATION_MISSING', 'ASSERTION_FAILED'] as const)(
   '%s halts: no further session, the reason with its remedy stays, a stop reports the halt',
   async (code) => {
-    const { supervisor, started } = scripted([code])
+    const { sink, supervisor, started } = scripted([code])
     const run = supervisor.run()
     await expect.poll(() => supervisor.state).toBe('halted')
     expect(supervisor.reason?.code).toBe(code)
     expect(supervisor.reason?.remedy).toBeTruthy()
     // A wake-up for another reason, such as a confirm, must not end the halt.
+    sink.handlers.onProgress()
     await new Promise((resolve) => setImmediate(resolve))
     expect(started).toHaveLength(1)
     supervisor.stop()
@@ -116,10 +118,11 @@ test('a back-off is over when its timer says so, whatever the clock says', async
 })
 
 test.each([
-  ['come to nothing back off further and further', false, [8, 16]],
-  ['settle something start anew with a short back-off', true, [1, 2]],
-] as const)('sessions that stream and %s', async (_what, settles, [least, most]) => {
-  const session: Streams = { streams: 'SOURCE_CONNECTION_LOST', settles }
+  ['come to nothing back off further and further', {}, [8, 16]],
+  ['settle something start anew with a short back-off', { settles: true }, [1, 2]],
+  ['last start anew with a short back-off', { lasts: 25 }, [1, 2]],
+] as const)('sessions that stream and %s', async (_what, kind, [least, most]) => {
+  const session: Streams = { streams: 'SOURCE_CONNECTION_LOST', ...kind }
   const { supervisor, sessions, lines } = scripted([session, session, session, session], {
     initialDelay: 2,
     maxDelay: 16,
@@ -144,15 +147,86 @@ test('a stop in a back-off says that not all was stored, although the window is 
   expect([window.isEmpty, await run]).toEqual([true, { drained: false, halted: false }])
 })
 
-test('a session that is being drained hears of the sink, which may have become hopeless', async () => {
+test('a stand-by that once streamed stops in order: what it holds is delivered by the active bridge', async () => {
+  const { supervisor, sessions } = scripted([
+    { streams: 'CHECKPOINT_FENCED', settles: true },
+    'SLOT_ACTIVE',
+    'SLOT_ACTIVE',
+    { streams: 'SLOT_ACTIVE' },
+  ])
+  const run = supervisor.run()
+  await sessions(3)
+  expect(supervisor.state).toBe('standby')
+  supervisor.stop()
+  expect(await run).toEqual({ drained: true, halted: false })
+})
+
+test('a stop with rows that are not settled says that it did not drain', async () => {
+  const { supervisor, window, sessions } = scripted([])
+  const run = supervisor.run()
+  await sessions(1)
+  window.pushRow(windowRow({ commitLsn: 1n, ordinal: 0 }))
+  supervisor.stop()
+  expect(await run).toEqual({ drained: false, halted: false })
+})
+
+test('the session hears of progress, and of the state of the sink, which may have become hopeless', async () => {
   const { sink, supervisor, sessions, heard } = scripted([])
   const run = supervisor.run()
   await sessions(1)
-  const before = heard()
+  sink.handlers.onProgress()
+  expect(heard()).toBe(1)
   sink.become('failing', new BridgeError('SINK_AUTH_FAILED', 'scripted'))
-  expect(heard()).toBeGreaterThan(before)
+  expect(heard()).toBe(2)
   supervisor.stop()
   await run
+})
+
+test('a stop while a session is being made does not run it', async () => {
+  const { supervisor, options } = scripted([])
+  let make = () => {}
+  let ran = false
+  options.newSession = () =>
+    new Promise((resolve) => {
+      const run = async () => {
+        ran = true
+      }
+      make = () => resolve({ run, stop: () => {}, onProgress: () => {} })
+    })
+  const run = supervisor.run()
+  supervisor.stop()
+  make()
+  await run
+  expect(ran).toBe(false)
+})
+
+test('a session that fails while it is stopped halts nothing', async () => {
+  const { supervisor, options, lines } = scripted([])
+  let fail = () => {}
+  options.newSession = async () => ({
+    run: () =>
+      new Promise((_, reject) => {
+        fail = () => reject(new BridgeError('SLOT_AHEAD', 'scripted'))
+      }),
+    stop: () => fail(),
+    onProgress: () => {},
+  })
+  const run = supervisor.run()
+  await new Promise((resolve) => setImmediate(resolve))
+  supervisor.stop()
+  expect(await run).toEqual({ drained: true, halted: false })
+  expect(lines.map(({ msg }) => msg)).toContain('failed while stopping')
+})
+
+test('a stop leaves no timer behind', async () => {
+  vi.useFakeTimers()
+  onTestFinished(() => void vi.useRealTimers())
+  const { supervisor } = scripted(['SOURCE_UNREACHABLE'], { initialDelay: 60_000, maxDelay: 60_000 })
+  const run = supervisor.run()
+  await vi.waitUntil(() => supervisor.state === 'retrying')
+  supervisor.stop()
+  await run
+  expect(vi.getTimerCount()).toBe(0)
 })
 
 test('stop ends a pending back-off at once', async () => {

@@ -134,7 +134,8 @@ export const errorTable = {
   },
   COLUMN_MISSING: {
     action: 'halt',
-    remedy: 'Map the column in source.columns to its present name, or restore it, then restart the bridge.',
+    remedy:
+      'After a rename list both names, source.columns: { payload: [new, old] }, and restart the bridge; take the old one out once the stream is past it. Otherwise map the column to its present name, or restore it.',
   },
   COLUMN_TYPE: {
     action: 'halt',

@@ -25,8 +25,8 @@ export interface PostgresCheckpointOptions {
   /** Connects; `onLost` is called at most once, when the connection ends without close(). */
   readonly connect: (onLost: (error: BridgeError) => void) => Promise<ControlConnection>
   readonly inspectSlot: (client: PostgresClient, name: string) => Promise<(ResumeSlot & SlotActivity) | undefined>
-  /** Rejects unless publication and table carry all that is mapped. */
-  readonly verifyTable: (client: PostgresClient) => Promise<void>
+  /** Rejects unless publication and table carry all that is mapped; else what identifies them. */
+  readonly verifyTable: (client: PostgresClient) => Promise<string>
   readonly readTimelineHistory: (timeline: number) => Promise<readonly TimelineSwitch[]>
   readonly toError: (error: unknown, doing: string) => BridgeError
 }
@@ -45,6 +45,8 @@ export class CheckpointMemory {
   inDoubt: StartPosition | undefined
   /** The row as last read or stored, for the status page. */
   row: CheckpointRow | undefined
+  /** Publication and table as the first session found them. */
+  verified: string | undefined
 }
 
 /** Checkpoint in PostgreSQL, beside the outbox: a restored or promoted server brings its own position along. */
@@ -96,13 +98,11 @@ export class PostgresCheckpoint implements Checkpoint {
         `slot ${slot} is streamed by another process (server pid ${found.activePid})`,
       )
     }
-    await this.#options.verifyTable(client)
+    await this.#verify(client)
     const loaded = row!
     const keepPartial = decision.stored.partial !== null
     this.#loaded = { row: loaded, server, keepPartial }
     this.#memory.row = loaded
-    // A store in doubt may still arrive until a claim has shut it out; what starts from the row has nothing to lose by it.
-    if (decision.from === 'stored') this.#memory.inDoubt = undefined
     this.#memory.belongsTo = {
       version: loaded.version,
       systemIdentifier: server.systemIdentifier,
@@ -123,6 +123,7 @@ export class PostgresCheckpoint implements Checkpoint {
     const claimed = await this.#store!.claim(row, { name: owner, timeline: server.timeline, keepPartial })
     this.#noteRow(claimed.row)
     this.#memory.epoch = claimed.row.epoch
+    // Not before: until a claim shuts it out, it may still arrive.
     this.#memory.inDoubt = undefined
     // Made anew or moved since resume() looked, it would have begun behind the stored LSN without a word.
     const slot = await this.#inspectSlot(this.#connection!)
@@ -152,7 +153,18 @@ export class PostgresCheckpoint implements Checkpoint {
   }
 
   async watch(): Promise<void> {
-    if (this.#connection !== undefined) await this.#options.verifyTable(this.#connection)
+    if (this.#connection !== undefined) await this.#verify(this.#connection)
+  }
+
+  /** Between two looks the table may have left the publication and come back: what was inserted meanwhile is not streamed. */
+  async #verify(client: PostgresClient): Promise<void> {
+    const found = await this.#options.verifyTable(client)
+    this.#memory.verified ??= found
+    if (found === this.#memory.verified) return
+    throw new BridgeError(
+      'PUBLICATION_INCOMPLETE',
+      'the publication was altered while the bridge ran: events inserted meanwhile may be missing from the stream',
+    )
   }
 
   async close(): Promise<void> {

@@ -6,6 +6,10 @@ import { flagValue, textValue, wordValue } from './fields.ts'
 /** Everything that AMQP holds in a short string: names of exchanges and queues, routing keys. */
 const shortString = (what: string) => textValue(255, what)
 const columnName = textValue(63, 'the name of a column')
+const columnNames = z.union(
+  [columnName, z.array(columnName).min(1)],
+  'expected the name of a column, 1 to 63 bytes, or a list of such names',
+)
 
 /** A routing key with `{aggregate_type}`, `{aggregate_id}`, `{type}`, `{id}` in it. */
 export const templateValue = shortString('a routing key').superRefine((text, context) => {
@@ -19,25 +23,25 @@ export const templateValue = shortString('a routing key').superRefine((text, con
 
 export const unroutableValue = wordValue(['dead-letter', 'block', 'drop'])
 
-/** Which column of the table holds what; null for "the table has no such column". */
+/** Which column of the table holds what, several names in the order they are tried; null for "the table has no such column". */
 export const columnsValue = z.union(
   [
     wordValue(['default', 'debezium']),
     z.strictObject({
-      id: columnName.optional(),
-      aggregate_type: columnName.optional(),
-      aggregate_id: columnName.optional(),
-      type: columnName.optional(),
-      payload: columnName.optional(),
-      headers: columnName.nullable().optional(),
-      created_at: columnName.nullable().optional(),
-      transaction_id: columnName.nullable().optional(),
-      exchange: columnName.nullable().optional(),
-      routing_key: columnName.nullable().optional(),
-      content_type: columnName.nullable().optional(),
-      correlation_id: columnName.nullable().optional(),
-      expiration: columnName.nullable().optional(),
-      priority: columnName.nullable().optional(),
+      id: columnNames.optional(),
+      aggregate_type: columnNames.optional(),
+      aggregate_id: columnNames.optional(),
+      type: columnNames.optional(),
+      payload: columnNames.optional(),
+      headers: columnNames.nullable().optional(),
+      created_at: columnNames.nullable().optional(),
+      transaction_id: columnNames.nullable().optional(),
+      exchange: columnNames.nullable().optional(),
+      routing_key: columnNames.nullable().optional(),
+      content_type: columnNames.nullable().optional(),
+      correlation_id: columnNames.nullable().optional(),
+      expiration: columnNames.nullable().optional(),
+      priority: columnNames.nullable().optional(),
     }),
   ],
   'expected default, debezium, or a map from our names of columns to yours',

@@ -53,7 +53,7 @@ export const sourceSchema = section({
   plugin: word(['pgoutput', 'wal2json'], 'pgoutput', 'Output plugin of the slot.'),
   table: key(tableName.prefault('public.outbox'), { help: 'The outbox table.', unit: 'schema.table', form: 'text' }),
   columns: key(columnsValue.prefault('default'), {
-    help: 'Which columns hold what: `default`, `debezium` (aggregatetype, aggregateid, …), or a map from our names to yours, such as `{ id: event_id, headers: null }`; null for a column that the table does not have.',
+    help: 'Which columns hold what: `default`, `debezium` (aggregatetype, aggregateid, …), or a map from our names to yours, such as `{ id: event_id, headers: null }`; null for a column that the table does not have. A list of names reads the first that a row has: `{ payload: [body, payload] }` while the stream still brings rows from before a rename.',
     unit: 'default \\| debezium \\| map',
     form: 'yaml',
   }),

@@ -41,7 +41,7 @@ class OutboxRouting implements Routing {
   }
 
   route(row: SourceRow): RoutedEvent {
-    const reader = this.#readerOf(row.relation)
+    const reader = this.#readerOf(row)
     try {
       return this.#routed(row, reader)
     } catch (error) {
@@ -50,9 +50,10 @@ class OutboxRouting implements Routing {
     }
   }
 
-  #readerOf(relation: SourceRelation): RowReader {
+  #readerOf({ relation, transaction }: SourceRow): RowReader {
     if (relation === this.#relation && this.#reader !== undefined) return this.#reader
-    const reader = this.#readers.get(relation) ?? compileReader(relation, this.#options.columns)
+    const reader =
+      this.#readers.get(relation) ?? compileReader(relation, this.#options.columns, transaction.commitLsnText)
     this.#readers.set(relation, reader)
     this.#relation = relation
     this.#reader = reader

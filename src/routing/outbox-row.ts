@@ -1,6 +1,6 @@
 import { BridgeError } from '../base/errors.ts'
 import type { SourceRelation } from '../source/source.ts'
-import { type ColumnMap, type LogicalColumn, logicalColumns } from './column-map.ts'
+import { type ColumnMap, type LogicalColumn, logicalColumns, namesOf } from './column-map.ts'
 
 /** Where each logical column stands in the rows of one relation; -1 for one that is not mapped. */
 export interface RowReader {
@@ -38,28 +38,31 @@ const acceptedTypes: Partial<Record<LogicalColumn, readonly string[]>> = {
 }
 
 /**
- * Resolves the map against the table as the stream describes it now. Throws a BridgeError `COLUMN_MISSING` for a mapped
- * column that the table does not have, `COLUMN_TYPE` for one whose type cannot serve.
+ * Resolves the map against a description of the table: the catalog's, or with `commitLsn` (`16/B374D848`) the one that
+ * the stream gave for a row of that transaction, which may be older than the catalog's. Of several names of a column the
+ * first that is there serves. Throws a BridgeError `COLUMN_MISSING` for a mapped column of which there is none,
+ * `COLUMN_TYPE` for one whose type cannot serve.
  */
-export function compileReader(relation: SourceRelation, map: ColumnMap): RowReader {
+export function compileReader(relation: SourceRelation, map: ColumnMap, commitLsn?: string): RowReader {
   const table = `${relation.schema}.${relation.table}`
   const index = Object.fromEntries(
-    logicalColumns.map((logical) => [logical, findColumn(relation, table, logical, map[logical] ?? null)]),
+    logicalColumns.map((logical) => [logical, findColumn(relation, table, logical, namesOf(map[logical]), commitLsn)]),
   ) as Record<LogicalColumn, number>
   const payloadType = relation.columns[index.payload]!.type
   return { table, index, payload: payloadForms.get(payloadType)! }
 }
 
-function findColumn(relation: SourceRelation, table: string, logical: LogicalColumn, column: string | null): number {
-  if (column === null) return -1
+function findColumn(
+  relation: SourceRelation,
+  table: string,
+  logical: LogicalColumn,
+  names: readonly string[],
+  commitLsn: string | undefined,
+): number {
+  if (names.length === 0) return -1
+  const column = names.find((name) => relation.columns.some((candidate) => candidate.name === name))
+  if (column === undefined) throw columnMissing(relation, table, logical, names, commitLsn)
   const index = relation.columns.findIndex((candidate) => candidate.name === column)
-  if (index === -1) {
-    const present = relation.columns.map((candidate) => JSON.stringify(candidate.name)).join(', ')
-    throw new BridgeError(
-      'COLUMN_MISSING',
-      `table ${table} has no column ${JSON.stringify(column)}, which source.columns maps as ${logical}; its published columns are ${present || 'none'}`,
-    )
-  }
   const { type } = relation.columns[index]!
   const accepted = acceptedTypes[logical]
   if (accepted !== undefined && !accepted.includes(type)) {
@@ -69,4 +72,21 @@ function findColumn(relation: SourceRelation, table: string, logical: LogicalCol
     )
   }
   return index
+}
+
+function columnMissing(
+  relation: SourceRelation,
+  table: string,
+  logical: LogicalColumn,
+  names: readonly string[],
+  commitLsn: string | undefined,
+): BridgeError {
+  const wanted = `${names.map((name) => JSON.stringify(name)).join(' or ')}, which source.columns maps as ${logical}`
+  const present = relation.columns.map((candidate) => JSON.stringify(candidate.name)).join(', ') || 'none'
+  return new BridgeError(
+    'COLUMN_MISSING',
+    commitLsn === undefined
+      ? `table ${table} has no column ${wanted}; its published columns are ${present}`
+      : `a row of table ${table}, committed at ${commitLsn}, has no column ${wanted}; when it was written the published columns were ${present}`,
+  )
 }

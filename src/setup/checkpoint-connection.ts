@@ -1,14 +1,25 @@
+import { BridgeError } from '../base/errors.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
+import { readServerFacts } from '../checkpoint/server-facts.ts'
 import { attempt, type ControlOptions, connectControl, endControl } from './connect.ts'
 import { requireSchema } from './migrate.ts'
 
+export interface CheckpointConnectionOptions extends ControlOptions {
+  /** Of the cluster that this process has streamed from before; undefined at first. */
+  readonly systemIdentifier?: string | undefined
+}
+
 /**
- * The control connection of a session: only with the bookkeeping schema that this program knows, which may have changed
- * since the last session. Rejects with a BridgeError: SCHEMA_MISSING, _OLDER, _NEWER, _CHANGED, or of the connection.
+ * The control connection of a session: only to the cluster that was streamed from before, and with the bookkeeping schema
+ * that this program knows, which may have changed since the last session. Rejects with a BridgeError: SYSTEM_CHANGED,
+ * SCHEMA_MISSING, _OLDER, _NEWER, _CHANGED, or of the connection.
  */
-export async function connectCheckpoint(options: ControlOptions): Promise<PostgresClient & { close(): Promise<void> }> {
+export async function connectCheckpoint(
+  options: CheckpointConnectionOptions,
+): Promise<PostgresClient & { close(): Promise<void> }> {
   const client = await connectControl(options)
   try {
+    if (options.systemIdentifier !== undefined) await requireSystem(client, options.systemIdentifier)
     await attempt('reading the version of the schema', () => requireSchema(client))
   } catch (error) {
     await endControl(client)
@@ -22,4 +33,14 @@ export async function connectCheckpoint(options: ControlOptions): Promise<Postgr
     return next
   }
   return { query, close: () => endControl(client) }
+}
+
+/** Before anything else: another cluster behind the same address may lack the schema, or have one of its own. */
+async function requireSystem(client: PostgresClient, expected: string): Promise<void> {
+  const { systemIdentifier } = await attempt('reading the state of the server', () => readServerFacts(client))
+  if (systemIdentifier === expected) return
+  throw new BridgeError(
+    'SYSTEM_CHANGED',
+    `this process streamed from the cluster with system identifier ${expected}, but the server has ${systemIdentifier}`,
+  )
 }

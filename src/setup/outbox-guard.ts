@@ -1,7 +1,7 @@
 import { BridgeError } from '../base/errors.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { quoteTable, type TableName } from '../base/sql.ts'
-import type { ColumnMap } from '../routing/column-map.ts'
+import { type ColumnMap, namesOf } from '../routing/column-map.ts'
 import { compileReader } from '../routing/outbox-row.ts'
 import { inspectPublication, publicationProblem } from '../source/publication.ts'
 import { inspectTable } from '../source/table.ts'
@@ -20,14 +20,27 @@ export interface OutboxNames {
  * Whether every committed row of the outbox reaches the stream whole: the table with its mapped columns, and for
  * pgoutput the publication. Looked at before and while streaming, because PostgreSQL drops changes silently when a table
  * leaves its publication. Rejects with TABLE_MISSING, TABLE_NOT_LOGGED, TABLE_PARTITIONED, COLUMN_MISSING, COLUMN_TYPE,
- * PUBLICATION_MISSING or PUBLICATION_INCOMPLETE, and with what toSourceError makes of the driver's errors.
+ * PUBLICATION_MISSING or PUBLICATION_INCOMPLETE, and with what toSourceError makes of the driver's errors. Resolves with
+ * what tells this publication of this table from the same ones made or altered anew.
  */
-export async function verifyOutbox(client: PostgresClient, names: OutboxNames): Promise<void> {
-  await attempt('looking at table and publication', async () => {
+export async function verifyOutbox(client: PostgresClient, names: OutboxNames): Promise<string> {
+  return attempt('looking at table and publication', async () => {
     await verifyTable(client, names)
-    if (names.plugin === 'pgoutput') await verifyPublication(client, names)
+    if (names.plugin !== 'pgoutput') return ''
+    await verifyPublication(client, names)
+    const { publication, table } = names
+    const { rows } = await client.query({ text: identitySql, values: [publication, table.schema, table.name] })
+    return String(rows[0]?.identity)
   })
 }
+
+/** Rows of the catalog with the transactions that wrote them: leaving a publication and coming back shows here. */
+const identitySql = `
+  SELECT concat_ws(' ', p.oid, p.xmin, (
+    SELECT string_agg(concat_ws('/', r.oid, r.xmin), ',' ORDER BY r.oid) FROM pg_publication_rel r
+      JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE r.prpubid = p.oid AND n.nspname = $2 AND c.relname = $3)) AS identity
+  FROM pg_publication p WHERE p.pubname = $1`
 
 export async function verifyTable(client: PostgresClient, names: Omit<OutboxNames, 'publication'>): Promise<void> {
   const { table, columns, plugin } = names
@@ -56,7 +69,9 @@ export async function verifyPublication(client: PostgresClient, names: OutboxNam
   }
 }
 
-/** The table's columns that the map uses. */
-export function mappedColumns(columns: ColumnMap): string[] {
-  return Object.values(columns).filter((column): column is string => typeof column === 'string')
+/** The table's columns that the map uses, each with all of its names. */
+export function mappedColumns(columns: ColumnMap): (readonly string[])[] {
+  return Object.values(columns)
+    .map(namesOf)
+    .filter((names) => names.length > 0)
 }

@@ -321,9 +321,9 @@ export class ConfirmWindow {
   }
 
   #answered(row: WindowRow, visit: (row: WindowRow) => void): void {
-    if (row.state === 'in-flight') return visit(row)
-    assert(row.state === 'discarded', () => `row ${row.seq} answered while ${row.state}`)
-    this.#landed(row)
+    assert(row.state === 'in-flight' || row.state === 'discarded', () => `row ${row.seq} answered while ${row.state}`)
+    if (row.state === 'discarded') this.#landed(row)
+    else visit(row)
   }
 
   #landed(row: WindowRow): void {

@@ -69,9 +69,13 @@ export function createPublicationSql(name: string, table: TableName): string {
 
 /**
  * Why the publication would not hand on every row whole; undefined when it does. A row filter is no problem: it shards
- * an outbox on purpose. The SQL that mends it is part of the message.
+ * an outbox on purpose. Of the names of a mapped column one must be published. The SQL that mends it is part of the
+ * message.
  */
-export function publicationProblem(facts: PublicationFacts, mappedColumns: readonly string[]): string | undefined {
+export function publicationProblem(
+  facts: PublicationFacts,
+  mappedColumns: readonly (readonly string[])[],
+): string | undefined {
   const publication = quoteIdent(facts.name)
   const table = quoteTable(facts.table)
   const alter = `ALTER PUBLICATION ${publication}`
@@ -81,9 +85,11 @@ export function publicationProblem(facts: PublicationFacts, mappedColumns: reado
   if (facts.tableIsPartitioned && !facts.viaRoot) {
     return `publication ${publication} publishes the partitions of ${table} under their own names: ${alter} SET (publish_via_partition_root = true)`
   }
-  const hidden = mappedColumns.filter((column) => facts.columnList !== undefined && !facts.columnList.includes(column))
+  const { columnList } = facts
+  const hidden =
+    columnList === undefined ? [] : mappedColumns.filter((names) => !names.some((name) => columnList.includes(name)))
   if (hidden.length > 0) {
-    return `publication ${publication} leaves out the columns ${hidden.map(quoteIdent).join(', ')} of ${table}: BEGIN; ${alter} DROP TABLE ${table}; ${alter} ADD TABLE ${table}; COMMIT`
+    return `publication ${publication} leaves out the columns ${hidden.map((names) => names.map(quoteIdent).join(' or ')).join(', ')} of ${table}: BEGIN; ${alter} DROP TABLE ${table}; ${alter} ADD TABLE ${table}; COMMIT`
   }
   return undefined
 }

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { BridgeError } from '../../src/base/errors.ts'
 import { CheckpointMemory } from '../../src/checkpoint/postgres-checkpoint.ts'
 import type { StartPosition } from '../../src/source/source.ts'
 import { ScriptedDatabase, sessionOn } from './scripted-database.ts'
@@ -72,6 +73,55 @@ test('the next session goes on from memory while the row is as this process left
   })
 })
 
+test('a claim alone is enough to go on from memory: nothing has to be stored in between', async () => {
+  const database = new ScriptedDatabase()
+  database.confirmedFlush = 0xff0n
+  const memory = new CheckpointMemory()
+  const session = sessionOn(database, memory)
+  expect(await session.resume(end(0n), nobody)).toMatchObject({ stored: end(0x1000n), acknowledged: 0xff0n })
+  await session.claim()
+  expect(await sessionOn(database, memory).resume(end(0x3000n), nobody)).toMatchObject({ remembered: true })
+})
+
+test('a claim keeps the rows of the open transaction, so that a crash after it does not repeat them', async () => {
+  const database = new ScriptedDatabase()
+  database.position = { lsn: 0x1000n, partial: { commitLsn: 0x1800n, rows: 7 } }
+  const session = sessionOn(database)
+  await session.resume(end(0n), nobody)
+  await session.claim()
+  expect(database.position).toEqual({ lsn: 0x1000n, partial: { commitLsn: 0x1800n, rows: 7 } })
+})
+
+test('a claim after a promotion that cut the open transaction off drops its rows: another may lie there now', async () => {
+  const database = new ScriptedDatabase()
+  database.position = { lsn: 0x1000n, partial: { commitLsn: 0x1800n, rows: 7 } }
+  database.timelines.server = 2
+  database.switchLsn = 0x1400n
+  const session = sessionOn(database)
+  expect(await session.resume(end(0n), nobody)).toMatchObject({ remembered: false, start: end(0x1000n) })
+  await session.claim()
+  expect([database.position, database.timelines.row]).toEqual([end(0x1000n), 2])
+})
+
+test('a table that does not fit keeps the session from starting', async () => {
+  const session = sessionOn(new ScriptedDatabase(), new CheckpointMemory(), async () => {
+    throw new BridgeError('COLUMN_MISSING', 'scripted')
+  })
+  await expect(session.resume(end(0n), nobody)).rejects.toMatchObject({ code: 'COLUMN_MISSING' })
+})
+
+test('old history goes with each new entry, and the connection once with the session', async () => {
+  const { database, session } = await afterOneSession()
+  const said: string[] = []
+  database.before = (what) => said.push(what)
+  await session.recordHistory('stop')
+  expect(said).toEqual(['wal2rabbit_snapshot', 'wal2rabbit_record_history', 'wal2rabbit_prune_history'])
+  await session.close()
+  await session.close()
+  await session.watch()
+  expect([database.closed, session.client]).toEqual([1, undefined])
+})
+
 test('standing by in between forgets nothing', async () => {
   const { database, resume } = await afterOneSession()
   database.active = true
@@ -119,6 +169,14 @@ test('after a store without an answer, a row with another position was moved by 
   database.version++
   database.position = end(0x2200n)
   expect(await resume()).toMatchObject({ remembered: false, start: end(0x2200n) })
+})
+
+test('after a store without an answer, a row that was moved away and back to its position is not ours', async () => {
+  const { database, session, resume } = await afterOneSession()
+  database.onStore = (apply) => apply()
+  await expect(session.store(end(0x2400n), 1)).rejects.toThrow('no answer')
+  database.version += 2n
+  expect(await resume()).toMatchObject({ remembered: false, start: end(0x2400n) })
 })
 
 test('after a store without an answer, a row with the same position but another owner is not ours', async () => {

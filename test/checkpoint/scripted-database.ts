@@ -9,6 +9,11 @@ export class ScriptedDatabase {
   position: StartPosition = { lsn: 0x1000n, partial: null }
   epoch = 1n
   version = 10n
+  /** Of the row, and of the server. */
+  timelines = { row: 1, server: 1 }
+  /** Where the server left timeline 1. */
+  switchLsn: Lsn = 0x8000n
+  closed = 0
   walEnd: Lsn = 0x9000n
   confirmedFlush: Lsn = 0x1000n
   active = false
@@ -24,7 +29,9 @@ export class ScriptedDatabase {
       const rows = this.#answer(name, values.map(String))
       return { rows, rowCount: rows.length }
     },
-    close: async () => {},
+    close: async () => {
+      this.closed++
+    },
   }
 
   /** What another owner does: claims and stores. */
@@ -51,9 +58,13 @@ export class ScriptedDatabase {
         if (values[1] !== String(this.version)) return []
         this.epoch++
         this.version++
+        this.timelines.row = Number(values[3])
+        if (values[4] === 'false') this.position = { ...this.position, partial: null }
         return [this.#row()]
       case 'wal2rabbit_store':
         return this.#store(values)
+      case 'wal2rabbit_snapshot':
+        return [{ snapshot: '1:1:' }]
       default:
         return []
     }
@@ -80,7 +91,7 @@ export class ScriptedDatabase {
       partial_commit_lsn: partial === null ? null : formatLsn(partial.commitLsn),
       partial_rows: partial === null ? null : String(partial.rows),
       system_identifier: '7000',
-      timeline: '1',
+      timeline: String(this.timelines.row),
       epoch: String(this.epoch),
       owner: 'host/1',
       version: String(this.version),
@@ -93,7 +104,7 @@ export class ScriptedDatabase {
   #facts(): Record<string, unknown> {
     return {
       system_identifier: '7000',
-      timeline: '1',
+      timeline: String(this.timelines.server),
       wal_end: formatLsn(this.walEnd),
       in_recovery: false,
       version: '150020',
@@ -104,7 +115,11 @@ export class ScriptedDatabase {
 }
 
 /** The checkpoint of one session; sessions of one process share the memory. */
-export function sessionOn(database: ScriptedDatabase, memory = new CheckpointMemory()): PostgresCheckpoint {
+export function sessionOn(
+  database: ScriptedDatabase,
+  memory = new CheckpointMemory(),
+  verifyTable = async () => 'publication',
+): PostgresCheckpoint {
   return new PostgresCheckpoint(
     {
       slot: 'shop',
@@ -113,8 +128,8 @@ export function sessionOn(database: ScriptedDatabase, memory = new CheckpointMem
       historyRetention: { time: 1000, count: 10 },
       connect: async () => database.client,
       inspectSlot: () => database.slot(),
-      verifyTable: async () => {},
-      readTimelineHistory: async () => [],
+      verifyTable,
+      readTimelineHistory: async () => [{ timeline: 1, switchLsn: database.switchLsn }],
       toError: (error) => (error instanceof BridgeError ? error : new BridgeError('UNKNOWN', String(error))),
     },
     memory,

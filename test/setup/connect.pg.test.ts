@@ -107,3 +107,15 @@ test('a session gets no connection before init, and none from a schema of anothe
   await connection.close()
   await expect(connectCheckpoint(control())).rejects.toMatchObject({ code: 'SCHEMA_NEWER' })
 })
+
+test('a session of a process that has streamed before is refused by another cluster, with or without the schema', async () => {
+  const refused = { code: 'SYSTEM_CHANGED', message: expect.stringContaining('system identifier 1,') }
+  await expect(connectCheckpoint({ ...control(), systemIdentifier: '1' })).rejects.toMatchObject(refused)
+  const client = await connectControl(control())
+  const { rows } = await client.query('SELECT system_identifier::text AS id FROM pg_control_system()')
+  await endControl(client)
+  const systemIdentifier = BigInt.asUintN(64, BigInt(rows[0].id)).toString()
+  await expect(connectCheckpoint({ ...control(), systemIdentifier })).rejects.toMatchObject({
+    code: expect.stringMatching(/^SCHEMA_/),
+  })
+})

@@ -51,3 +51,20 @@ test('an output plugin that the server does not list is told with the name of th
     remedy: expect.stringContaining('output_plugin_libraries'),
   })
 })
+
+test('a table that left its publication and came back is told from one that was there all the time', async () => {
+  await runInit({ ...init, url: database.url, slot: uniqueName('guard'), plugin: 'pgoutput' })
+  const guarded = { ...names, plugin: 'pgoutput', table: parseTableName(names.table) } as const
+  const look = () => verifyOutbox(client, { ...guarded, columns: resolveColumns('default') })
+  const first = await look()
+  await client.query('CREATE TABLE other (n int); ALTER PUBLICATION outbox_events ADD TABLE other')
+  await client.query('ALTER TABLE public.outbox ADD COLUMN more text')
+  await client.query('VACUUM FREEZE pg_publication_rel')
+  expect(await look()).toBe(first)
+  await client.query('ALTER PUBLICATION outbox_events DROP TABLE public.outbox')
+  await client.query('ALTER PUBLICATION outbox_events ADD TABLE public.outbox')
+  const second = await look()
+  expect(second).not.toBe(first)
+  await client.query(`ALTER PUBLICATION outbox_events SET (publish = 'insert, update')`)
+  expect(await look()).not.toBe(second)
+})

@@ -207,36 +207,6 @@ test('answers for what a reset forgot change nothing', () => {
   expect(window.settled).toEqual(settled(0x18n))
 })
 
-test('what a reset forgot takes up the limits until it is answered or the channel is lost', () => {
-  const window = new ConfirmWindow({ messages: 2, bytes: 1_000_000 })
-  for (const [count, free] of [
-    [1, () => window.answer(2, true, () => {})] as const,
-    [2, () => window.channelLost()] as const,
-  ]) {
-    pushTransaction(window, 0x10n, 2)
-    expect(sendAll(window)).toHaveLength(2)
-    window.reset(settled(0x08n))
-    pushTransaction(window, 0x10n, 2)
-    expect(window.nextUnsent()).toBeUndefined()
-    free()
-    expect([count, window.inFlight, window.nextUnsent()?.ordinal]).toEqual([count, 0, 0])
-    window.reset(settled(0x08n))
-  }
-})
-
-test('rows count as unstored from their settling until they are marked, and those before a reset do not', () => {
-  const window = new ConfirmWindow(wide)
-  pushTransaction(window, 0x10n, 3)
-  sendAll(window)
-  window.answer(2, true, settleAll(window))
-  const { settledRows } = window
-  window.answer(3, false, settleAll(window))
-  window.markStored(settledRows)
-  expect([window.settledRows, window.unstoredRows]).toEqual([3, 1])
-  window.reset(settled(0x08n))
-  expect([window.settledRows, window.unstoredRows]).toEqual([3, 0])
-})
-
 test('every unsettled row is found by its position, and no other', () => {
   const window = new ConfirmWindow(wide)
   pushTransaction(window, 0x10n, 3)
