@@ -113,7 +113,8 @@ export const errorTable = {
   },
   PUBLICATION_MISSING: {
     action: 'halt',
-    remedy: 'Run "wal2rabbit init" to create the publication, then restart the bridge.',
+    remedy:
+      'Run "wal2rabbit init", then restart the bridge. When rows were inserted meanwhile that is not enough: see "publication missing or incomplete" in docs/operations.md.',
   },
   PUBLICATION_INCOMPLETE: {
     action: 'halt',
@@ -145,7 +146,11 @@ export const errorTable = {
   // bookkeeping
   CHECKPOINT_MISSING: { action: 'halt', remedy: 'Run "wal2rabbit init": it records where the slot stands.' },
   CHECKPOINT_FENCED: { action: 'retry', remedy: 'Nothing to do: another bridge took over this slot.' },
-  CHECKPOINT_STORE_FAILED: { action: 'retry', remedy: 'Nothing to do: stored again once PostgreSQL answers.' },
+  CHECKPOINT_STORE_FAILED: {
+    action: 'retry',
+    remedy:
+      'Stored again by itself once PostgreSQL can. After a timeout somebody locks the row or the table: end that transaction (see pg_locks).',
+  },
   SCHEMA_MISSING: { action: 'halt-retry', remedy: 'Run "wal2rabbit init".' },
   SCHEMA_OLDER: { action: 'halt-retry', remedy: 'Run "wal2rabbit init" with this version to upgrade the schema.' },
   SCHEMA_NEWER: {
@@ -184,7 +189,7 @@ export const errorTable = {
   },
   SINK_TOPOLOGY: {
     action: 'halt-retry',
-    remedy: 'Make sink.topology agree with what the broker has, or set sink.topology.mode to verify.',
+    remedy: 'Make sink.topology agree with what the broker has; in mode verify, create there what is missing.',
   },
   SINK_UNKNOWN: { action: 'retry', remedy: 'See the message of the broker.' },
 

@@ -6,10 +6,8 @@ import { flagValue, textValue, wordValue } from './fields.ts'
 /** Everything that AMQP holds in a short string: names of exchanges and queues, routing keys. */
 const shortString = (what: string) => textValue(255, what)
 const columnName = textValue(63, 'the name of a column')
-const columnNames = z.union(
-  [columnName, z.array(columnName).min(1)],
-  'expected the name of a column, 1 to 63 bytes, or a list of such names',
-)
+const columnNamesExpected = 'expected the name of a column, 1 to 63 bytes, or a list of such names'
+const columnNames = z.union([columnName, z.array(columnName).min(1, columnNamesExpected)], columnNamesExpected)
 
 /** A routing key with `{aggregate_type}`, `{aggregate_id}`, `{type}`, `{id}` in it. */
 export const templateValue = shortString('a routing key').superRefine((text, context) => {

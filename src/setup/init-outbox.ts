@@ -12,7 +12,7 @@ import { attempt } from './connect.ts'
 import type { InitContext, PlannedStep } from './init-step.ts'
 import { migrate, readSchemaState } from './migrate.ts'
 import { mappedColumns, verifyTable } from './outbox-guard.ts'
-import { loadMigrations, outboxTableSql } from './sql-files.ts'
+import { loadMigrations, migrationScript, outboxTableSql } from './sql-files.ts'
 
 /** The bookkeeping schema: the numbered files that are not applied yet. */
 export async function planSchema({ client }: InitContext): Promise<PlannedStep> {
@@ -23,7 +23,7 @@ export async function planSchema({ client }: InitContext): Promise<PlannedStep> 
   return {
     name,
     outcome: version === 0 ? 'created' : 'changed',
-    sql: pending.map((migration) => migration.sql).join('\n'),
+    sql: pending.map(migrationScript).join('\n'),
     detail: `version ${expected}`,
     apply: async () => {
       const applied = await migrate(client, migrations)
@@ -71,8 +71,8 @@ export async function planPublication(context: InitContext): Promise<PlannedStep
 
   const outcome = facts.exists ? 'changed' : 'created'
   const sql = facts.exists
-    ? `ALTER PUBLICATION ${quoteIdent(publication)} ADD TABLE ${quoteTable(table)}`
-    : createPublicationSql(publication, table)
+    ? `ALTER PUBLICATION ${quoteIdent(publication)} ADD TABLE ${quoteTable(table)};`
+    : `${createPublicationSql(publication, table)};`
   if (facts.exists && !lacksOnlyTheTable(facts)) throw new BridgeError('PUBLICATION_INCOMPLETE', problem)
   const slotExists = (await inspectSlot(client, context.slot)) !== undefined
   return {

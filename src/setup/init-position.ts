@@ -47,12 +47,13 @@ export async function planPosition(context: InitContext): Promise<PlannedStep[]>
 }
 
 function slotStep({ client, slot, plugin, notice }: InitContext, drop = false): PlannedStep {
-  const dropSql = `SELECT pg_drop_replication_slot(${quoteLiteral(slot)})`
-  const createSql = `SELECT pg_create_logical_replication_slot(${quoteLiteral(slot)}, ${quoteLiteral(plugin)})`
+  const dropSql = `SELECT pg_drop_replication_slot(${quoteLiteral(slot)});`
+  // A statement of its own: a slot cannot be created in a transaction that has written.
+  const createSql = `SELECT pg_create_logical_replication_slot(${quoteLiteral(slot)}, ${quoteLiteral(plugin)});`
   return {
     name: `slot ${slot}`,
     outcome: 'created',
-    sql: drop ? `${dropSql};\n${createSql}` : createSql,
+    sql: drop ? `${dropSql}\n${createSql}` : createSql,
     apply: async () => {
       if (drop) await attempt(`dropping slot ${slot}`, () => client.query({ text: dropSql }))
       const text = `creating slot ${slot} waits for the transactions that were already writing to end (see pg_stat_activity)`
@@ -72,7 +73,7 @@ function checkpointStep({ client, slot }: InitContext, server: ServerFacts, know
   const sql = `INSERT INTO wal2rabbit.checkpoint (slot, lsn, system_identifier, timeline)
   SELECT slot_name, confirmed_flush_lsn, ${quoteLiteral(server.systemIdentifier)}, ${server.timeline}
   FROM pg_replication_slots WHERE slot_name = ${quoteLiteral(slot)}
-  ON CONFLICT (slot) DO NOTHING RETURNING lsn::text AS lsn`
+  ON CONFLICT (slot) DO NOTHING RETURNING lsn::text AS lsn;`
   return {
     name: 'checkpoint',
     outcome: 'created',
@@ -103,7 +104,7 @@ function moveCheckpointStep(context: InitContext, { row, server }: PositionFacts
   partial_rows = NULL, system_identifier = ${quoteLiteral(server.systemIdentifier)}, timeline = ${server.timeline},
   epoch = c.epoch + 1, version = c.version + 1, owner = '', stored_at = clock_timestamp()
   FROM pg_replication_slots s
-  WHERE c.slot = ${quoteLiteral(slot)} AND s.slot_name = c.slot AND c.version = ${version} RETURNING c.lsn::text AS lsn`
+  WHERE c.slot = ${quoteLiteral(slot)} AND s.slot_name = c.slot AND c.version = ${version} RETURNING c.lsn::text AS lsn;`
   const from = formatLsn(position.lsn)
   return {
     name: 'checkpoint',

@@ -1,7 +1,8 @@
 import { parseTableName } from '../base/sql.ts'
 import { type ColumnSetting, resolveColumns } from '../routing/column-map.ts'
-import { type PrepareOptions, prepareBroker } from '../sink/broker-setup.ts'
+import type { PrepareOptions } from '../sink/broker-setup.ts'
 import { attempt, defaultConnectTimeout, withControl } from './connect.ts'
+import { initBroker } from './init-broker.ts'
 import { planPublication, planSchema, planTable } from './init-outbox.ts'
 import { planPosition } from './init-position.ts'
 import type { InitContext, InitStep, PlannedStep } from './init-step.ts'
@@ -68,7 +69,9 @@ export async function runInit(options: InitOptions): Promise<InitStep[]> {
     if (options.plugin === 'pgoutput') {
       await carryOut(await attempt('looking at the publication', () => planPublication(context)))
     }
-    for (const step of await prepareSink(options)) note(step)
+    if (options.broker !== undefined) {
+      for (const step of await initBroker(options.broker, options.dryRun)) note(step)
+    }
     const steps = await attempt('looking at slot and checkpoint', () => planPosition(context))
     for (const step of steps) await carryOut(step)
   })
@@ -78,13 +81,4 @@ export async function runInit(options: InitOptions): Promise<InitStep[]> {
 async function finish({ apply, ...step }: PlannedStep, dryRun: boolean): Promise<InitStep> {
   const result = dryRun ? undefined : await apply?.()
   return { ...step, ...result }
-}
-
-async function prepareSink({ broker, dryRun }: InitOptions): Promise<InitStep[]> {
-  if (broker === undefined) return []
-  if (dryRun) {
-    const detail = 'not looked at in a dry run: created as a durable topic exchange where it is missing'
-    return [{ name: `exchange "${broker.exchange}"`, outcome: 'kept', sql: '', detail }]
-  }
-  return (await prepareBroker({ ...broker, create: true })).map((item) => ({ ...item, sql: '' }))
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
-import { quoteTable, type TableName } from '../base/sql.ts'
+import { quoteLiteral, quoteTable, type TableName } from '../base/sql.ts'
 
 /** The sql folder beside src and, once built, beside dist. */
 const sqlFolder = new URL('../../sql/', import.meta.url)
@@ -25,6 +25,13 @@ export async function loadMigrations(folder: URL = sqlFolder): Promise<Migration
       return { version: Number(name.slice(0, 3)), name, sql, checksum }
     }),
   )
+}
+
+/** A numbered file as a script for psql: in one transaction, and on record, so that `init` finds it applied. */
+export function migrationScript({ version, name, sql, checksum }: Migration): string {
+  const values = `${version}, ${quoteLiteral(name)}, ${quoteLiteral(checksum)}`
+  const record = `INSERT INTO wal2rabbit.schema_migration (version, name, checksum) VALUES (${values});`
+  return `BEGIN;\n${sql.trim()}\n\n${record}\nCOMMIT;\n`
 }
 
 /** The DDL of sql/outbox.sql for `table`: that file is the single source, written for `public.outbox`. */

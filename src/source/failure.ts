@@ -47,6 +47,11 @@ const lost = /^(ECONNRESET|EPIPE|ECONNABORTED|ENOTCONN|ERR_STREAM_\w+|ERR_SOCKET
 const tls =
   /^(ERR_TLS_|ERR_SSL_|ERR_OSSL_|CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|INVALID_CA$|INVALID_PURPOSE$|HOSTNAME_MISMATCH$|EPROTO$)/
 
+/** statement_timeout and lock_timeout. */
+const timedOut = /^(57014|55P03)$/
+/** What CheckpointStore says it is doing: there a timeout is a lock far more often than a slow network. */
+const writesCheckpoint = /^(storing|claiming|writing|pruning) the checkpoint/
+
 /**
  * Wraps an error of the PostgreSQL side, of a replication connection or a plain one. `doing` begins the message, for
  * example `reading the checkpoint`. A BridgeError stays itself; what is not known becomes UNKNOWN, which halts.
@@ -61,6 +66,10 @@ export function toSourceError(error: unknown, context: { readonly doing: string 
   ]
   const state = /^[0-9A-Z]{5}$/.test(failure.code) ? ` (SQLSTATE ${failure.code})` : ''
   const text = `${context.doing} failed${state}: ${parts.filter(Boolean).join('; ')}`
+  if (timedOut.test(failure.code) && writesCheckpoint.test(context.doing)) {
+    const hint = 'another session probably locks the row or the table (see pg_locks)'
+    return new BridgeError('CHECKPOINT_STORE_FAILED', `${text}; ${hint}`, { cause: error })
+  }
   return new BridgeError(classify(failure), text, { cause: error })
 }
 
@@ -94,6 +103,10 @@ function classify(failure: Failure): ErrorCode {
       return /output plugin|output_plugin_libraries/.test(`${said} ${hint}`)
         ? 'SOURCE_PLUGIN_MISSING'
         : 'SOURCE_PERMISSION_DENIED'
+    case '42P01':
+    case '3F000':
+      // Names are never translated. A view or function of the application may lack a relation of its own.
+      return /["»«„“'’‘]wal2rabbit["»«„“'’‘.]/.test(message) ? 'SCHEMA_MISSING' : 'UNKNOWN'
     case '42883':
     case '22023':
       return /output plugin|option "/.test(said) ? 'SOURCE_PLUGIN_MISSING' : 'UNKNOWN'

@@ -12,7 +12,10 @@ const samples: Record<string, readonly [text: string, resolved: unknown]> = {
   'source.publication': ['orders', 'orders'],
   'source.plugin': ['wal2json', 'wal2json'],
   'source.table': ['sales.events', 'sales.events'],
-  'source.columns': ['{"id": "event_id", "headers": null}', { id: 'event_id', headers: null }],
+  'source.columns': [
+    '{"id": "event_id", "payload": ["body", "payload"], "headers": null}',
+    { id: 'event_id', payload: ['body', 'payload'], headers: null },
+  ],
   'source.statusInterval': ['5s', 5000],
   'source.walSenderTimeout': ['1m', 60_000],
   'source.connectTimeout': ['250', 250],

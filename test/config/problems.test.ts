@@ -44,6 +44,10 @@ const table: readonly [Given, string][] = [
     env('SOURCE_COLUMNS', '{ id: null }'),
     'source.columns.id = null (env WAL2RABBIT_SOURCE_COLUMNS): expected the name of a column',
   ],
+  [
+    env('SOURCE_COLUMNS', '{ id: [] }'),
+    'source.columns.id = [] (env WAL2RABBIT_SOURCE_COLUMNS): expected the name of a column, 1 to 63 bytes, or a list',
+  ],
   [env('SOURCE_COLUMNS', '{ id: [}'), 'source.columns (env WAL2RABBIT_SOURCE_COLUMNS): expected valid YAML or JSON'],
   [
     env('SOURCE_STATUS_INTERVAL', 'soon'),

@@ -362,6 +362,18 @@ test('a changed table is read by its new description, and the old one still by i
   for (const row of [before, after, before]) expect(expectRouted(routing.route(row)).aggregateId).toBe('42')
 })
 
+test('rows from before and after a rename are both read when both names are mapped', () => {
+  const routing = createRouting({ ...options, columns: resolveColumns({ payload: ['body', 'payload'] }) })
+  const before = outboxRow()
+  const columns = before.relation.columns.map(({ name, type }) => [name === 'payload' ? 'body' : name, type])
+  const renamed = relationOf('public', 'outbox', Object.fromEntries(columns))
+  const after = outboxRow({ body: '{"total": 13}' }, { relation: renamed })
+  const bodies = [before, after, before].map((row) => expectRouted(routing.route(row)).message.body.toString())
+  expect(bodies).toEqual(['{"total": 12}', '{"total": 13}', '{"total": 12}'])
+  const oneName = createRouting(options)
+  expect(() => oneName.route(after)).toThrow(/^a row of table public\.outbox, committed at 16\/B374D848, has no column/)
+})
+
 test('a table that lost a mapped column throws, again and again, and refuses no row', () => {
   const routing = createRouting(options)
   routing.route(outboxRow())

@@ -59,6 +59,37 @@ test('a mapped optional column that the table does not have halts too', () => {
   expect(error.message).toContain('"urgency", which source.columns maps as priority')
 })
 
+test('of several names of a column the first that the relation has is read', () => {
+  const map = resolveColumns({ payload: ['body', 'payload'], headers: ['meta', 'headers'] })
+  const names = (relation: SourceRelation) => {
+    const { index } = compileReader(relation, map)
+    return [relation.columns[index.payload]!.name, relation.columns[index.headers]!.name]
+  }
+  expect(names(outboxRelation())).toEqual(['payload', 'headers'])
+  expect(names(outboxRelation({ body: 'text' }))).toEqual(['body', 'headers'])
+  expect(names(outboxRelation({ meta: 'jsonb', body: 'jsonb' }))).toEqual(['body', 'meta'])
+})
+
+test('a column of which the relation has none of the names halts with all of them', () => {
+  const error = caught(outboxRelation(), resolveColumns({ payload: ['body', 'content'] }))
+  expect(error.code).toBe('COLUMN_MISSING')
+  expect(error.message).toContain('no column "body" or "content", which source.columns maps as payload')
+})
+
+test('the type that counts is that of the name which is read', () => {
+  const map = resolveColumns({ payload: ['body', 'payload'] })
+  expect(compileReader(outboxRelation({ body: 'bytea' }), map).payload.bytea).toBe(true)
+  expect(caught(outboxRelation({ body: 'int4' }), map).message).toContain('column "body" of table public.outbox')
+})
+
+test('a missing column is told of the table as it is, or of the row that was written without it', () => {
+  const map = resolveColumns({ payload: 'body' })
+  expect(caught(outboxRelation(), map).message).toMatch(/^table public\.outbox has no column "body"/)
+  expect(caught(outboxRelation(), map, '16/B374D848').message).toMatch(
+    /^a row of table public\.outbox, committed at 16\/B374D848, has no column "body".* when it was written .*"payload"/,
+  )
+})
+
 test('names are compared exactly, as PostgreSQL stores them', () => {
   expect(caught(outboxRelation(), resolveColumns({ id: 'ID' })).code).toBe('COLUMN_MISSING')
 })
@@ -90,9 +121,9 @@ test.each([
   expect(error.message).toContain('must be one of')
 })
 
-function caught(relation: SourceRelation, columns: ColumnMap): BridgeError {
+function caught(relation: SourceRelation, columns: ColumnMap, commitLsn?: string): BridgeError {
   try {
-    compileReader(relation, columns)
+    compileReader(relation, columns, commitLsn)
   } catch (error) {
     if (error instanceof BridgeError) return error
     throw error

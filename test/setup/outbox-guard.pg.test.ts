@@ -40,6 +40,24 @@ test('wal2json with a partitioned outbox is refused by init, check and each sess
   await runInit({ ...init, url: database.url, slot, plugin: 'pgoutput' })
 })
 
+test('of the names of a mapped column the table must have one, and tells of itself when it has none', async () => {
+  await runInit({ ...init, url: database.url, slot: uniqueName('guard'), plugin: 'pgoutput' })
+  const verify = (payload: readonly string[]) =>
+    verifyOutbox(client, {
+      publication: names.publication,
+      table: parseTableName(names.table),
+      columns: resolveColumns({ payload }),
+      plugin: 'pgoutput',
+    })
+  await verify(['body', 'payload'])
+  await client.query('ALTER TABLE outbox RENAME payload TO body')
+  await verify(['body', 'payload'])
+  await expect(verify(['payload', 'content'])).rejects.toMatchObject({
+    code: 'COLUMN_MISSING',
+    message: expect.stringMatching(/^table public\.outbox has no column "payload" or "content"/),
+  })
+})
+
 test('an output plugin that the server does not list is told with the name of the setting', async () => {
   const known = await client.query(`SELECT FROM pg_settings WHERE name = 'output_plugin_libraries'`)
   if (known.rowCount === 0) return // it came with 15.19, 16.15, 17.11 and 18.6

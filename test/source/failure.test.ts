@@ -50,6 +50,11 @@ test.each([
   ['ERR_TLS_CERT_ALTNAME_INVALID', "Hostname/IP does not match certificate's altnames", 'SOURCE_TLS_FAILED'],
   [undefined, 'The server does not support SSL connections', 'SOURCE_TLS_FAILED'],
   [undefined, 'SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string', 'SOURCE_AUTH_FAILED'],
+  ['42P01', 'relation "wal2rabbit.checkpoint" does not exist', 'SCHEMA_MISSING'],
+  ['42P01', 'Relation »wal2rabbit.checkpoint« existiert nicht', 'SCHEMA_MISSING'],
+  ['3F000', 'schema "wal2rabbit" does not exist', 'SCHEMA_MISSING'],
+  ['42P01', 'relation "public.outbox" does not exist', 'UNKNOWN'],
+  ['42P01', 'relation "public.wal2rabbit" does not exist', 'UNKNOWN'],
   ['42601', 'syntax error at or near "x"', 'UNKNOWN'],
 ])('%s %s is %s', (code, message, expected) => {
   expect(toSourceError(failure(code, message), { doing: 'x' }).code).toBe(expected)
@@ -70,6 +75,21 @@ test('the message says what was being done, the SQLSTATE, detail and hint, and k
   )
   expect(error.cause).toBe(cause)
 })
+
+test.each(['57014', '55P03'])(
+  '%s while the checkpoint is written is a lock on it, elsewhere a lost connection',
+  (code) => {
+    const cause = failure(code, 'canceling statement due to statement timeout')
+    for (const doing of ['storing the checkpoint', 'claiming the checkpoint', 'pruning the checkpoint history']) {
+      expect(toSourceError(cause, { doing })).toMatchObject({
+        code: 'CHECKPOINT_STORE_FAILED',
+        message: expect.stringContaining('locks the row'),
+        cause,
+      })
+    }
+    expect(toSourceError(cause, { doing: 'reading the checkpoint' }).code).toBe('SOURCE_CONNECTION_LOST')
+  },
+)
 
 test('a host of several addresses is described by each of its failures', () => {
   const cause = new AggregateError([failure('ECONNREFUSED', 'connect ECONNREFUSED ::1:1')], '')

@@ -94,6 +94,8 @@ test('from PostgreSQL 15 on a column list that hides a mapped column is a proble
   expect(facts).toMatchObject({ holdsTable: true, columnList: ['id'], rowFilter: '(id > 5)' })
   expect(publicationProblem(facts, [['id'], ['payload']])).toContain('leaves out the columns "payload"')
   expect(publicationProblem(facts, [['id']])).toBeUndefined()
+  expect(publicationProblem(facts, [['key', 'id']])).toBeUndefined()
+  expect(publicationProblem(facts, [['id'], ['body', 'payload']])).toContain('the columns "body" or "payload" of')
   const whole = await inspectPublication(client, 'the pub', outbox)
   expect(whole).toMatchObject({ columnList: undefined, rowFilter: undefined })
 })
