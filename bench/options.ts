@@ -19,8 +19,8 @@ export interface BenchOptions {
 export const usage = `npm run bench -- [options]
 
   --events N           events of one round (100000); with --memory rows of the transaction (1000000)
-  --rounds N           counted rounds of each side, after one to warm up (5)
-  --queue LIST         quorum, classic, stream, separated by commas (quorum)
+  --rounds N           counted rounds of each side, after one to warm up (3)
+  --queue LIST         quorum, classic, stream, separated by commas (all; with --memory quorum)
   --latency-seconds N  length of the latency run on each side, 0 for none (15)
   --memory             drain one transaction and print the memory of the bridge over time
   --json FILE          also write every figure to FILE`
@@ -32,8 +32,8 @@ export function readOptions(args: readonly string[]): BenchOptions {
     options: {
       memory: { type: 'boolean', default: false },
       events: { type: 'string' },
-      rounds: { type: 'string', default: '5' },
-      queue: { type: 'string', default: 'quorum' },
+      rounds: { type: 'string', default: '3' },
+      queue: { type: 'string' },
       'latency-seconds': { type: 'string', default: '15' },
       json: { type: 'string' },
     },
@@ -42,7 +42,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
     memory: values.memory,
     events: wholeNumber('--events', values.events ?? (values.memory ? '1000000' : '100000'), 1),
     rounds: wholeNumber('--rounds', values.rounds, 0),
-    queues: values.queue.split(',').map(queueType),
+    queues: (values.queue ?? (values.memory ? 'quorum' : queueTypes.join())).split(',').map(queueType),
     latency_seconds: wholeNumber('--latency-seconds', values['latency-seconds'], 0),
     jsonFile: values.json,
   }

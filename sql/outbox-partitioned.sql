@@ -3,6 +3,9 @@
 --
 -- The publication must publish the parent: publish_via_partition_root = true, which is how "wal2rabbit init" creates it.
 -- Without it PostgreSQL streams the rows under the names of the partitions, and "wal2rabbit check" says so.
+--
+-- Never change created_at of a row: an UPDATE that moves it to another partition is an INSERT in the WAL, and the event is
+-- published again.
 
 CREATE TABLE public.outbox (
   id              uuid        NOT NULL DEFAULT gen_random_uuid(),

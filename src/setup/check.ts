@@ -3,14 +3,16 @@ import { type BridgeError, toBridgeError } from '../base/errors.ts'
 import { describePostgresUrl } from '../base/postgres-url.ts'
 import { parseTableName } from '../base/sql.ts'
 import { type ColumnSetting, resolveColumns } from '../routing/column-map.ts'
-import { type BrokerTarget, checkBroker } from '../sink/broker-setup.ts'
+import { checkBroker, type PrepareOptions } from '../sink/broker-setup.ts'
 import { toSourceError } from '../source/failure.ts'
+import { checkPublication, checkTable } from './check-columns.ts'
 import { checkPosition } from './check-position.ts'
 import { readServerSettings, serverFindings } from './check-server.ts'
+import { checkTopology } from './check-topology.ts'
 import { connectControl, defaultConnectTimeout, endControl } from './connect.ts'
 import { type CheckFinding, good, problem } from './finding.ts'
 import { requireSchema } from './migrate.ts'
-import { type OutboxNames, verifyPublication, verifyTable } from './outbox-guard.ts'
+import type { OutboxNames } from './outbox-guard.ts'
 import { askReplication } from './replication-question.ts'
 
 export interface CheckOptions {
@@ -24,7 +26,7 @@ export interface CheckOptions {
   readonly table: string
   readonly columns: ColumnSetting
   /** Undefined leaves the broker alone. */
-  readonly broker: BrokerTarget | undefined
+  readonly broker: Omit<PrepareOptions, 'create'> | undefined
 }
 
 /**
@@ -33,9 +35,15 @@ export interface CheckOptions {
  */
 export async function runCheck(options: CheckOptions): Promise<CheckFinding[]> {
   const { broker } = options
-  const [source, sink] = await Promise.all([checkSource(options), broker === undefined ? [] : checkBroker(broker)])
-  const ofSink = sink.map((finding): CheckFinding => ({ severity: 'problem', remedy: null, ...finding }))
-  return [...source, ...ofSink]
+  const [source, sink] = await Promise.all([checkSource(options), broker === undefined ? [] : checkSink(broker)])
+  return [...source, ...sink]
+}
+
+async function checkSink(broker: Omit<PrepareOptions, 'create'>): Promise<CheckFinding[]> {
+  const found = await checkBroker(broker)
+  const findings = found.map((finding): CheckFinding => ({ severity: 'problem', remedy: null, ...finding }))
+  // Without a connection its topology has nothing to add.
+  return findings[0]?.ok === true ? [...findings, ...(await checkTopology(broker))] : findings
 }
 
 async function checkSource(options: CheckOptions): Promise<CheckFinding[]> {
@@ -75,16 +83,8 @@ async function checkDatabase(client: pg.Client, options: CheckOptions): Promise<
       await requireSchema(client)
       return [good('schema', 'wal2rabbit, up to date')]
     })),
-    ...(await look('table', async () => {
-      await verifyTable(client, names)
-      return [good('table', `${options.table} has all mapped columns`)]
-    })),
-    ...(plugin === 'pgoutput'
-      ? await look('publication', async () => {
-          await verifyPublication(client, names)
-          return [good('publication', `${publication} publishes inserts into ${options.table}`)]
-        })
-      : []),
+    ...(await look('table', () => checkTable(client, names))),
+    ...(plugin === 'pgoutput' ? await look('publication', () => checkPublication(client, names)) : []),
     ...(await look('slot', () => checkPosition(client, { url: options.url, slot, plugin }))),
   ]
 }

@@ -77,6 +77,31 @@ test('what broke since is told at once as well', async () => {
   )
 })
 
+test('every column that cannot serve is named, not only the first', async () => {
+  await init()
+  await client.query(`ALTER TABLE outbox RENAME COLUMN type TO kind`)
+  await client.query(`ALTER TABLE outbox RENAME COLUMN payload TO body`)
+  await client.query(`ALTER TABLE outbox ALTER headers DROP DEFAULT, ALTER headers TYPE integer USING 0`)
+  const ofTable = problems(await runCheck(options)).filter((finding) => finding.name === 'table')
+  expect(ofTable.map((finding) => finding.detail)).toEqual([
+    expect.stringContaining('no column "type"'),
+    expect.stringContaining('no column "payload"'),
+    expect.stringContaining('column "headers" of table public.outbox is of type int4'),
+  ])
+})
+
+test('a row filter of the publication is a warning', async () => {
+  await init()
+  const { rows } = await client.query(`SELECT current_setting('server_version_num')::int AS version`)
+  if (rows[0].version < 150_000) return // row filters came with PostgreSQL 15
+  await client.query(`ALTER PUBLICATION outbox_events SET TABLE outbox WHERE (aggregate_type = 'order')`)
+  const findings = await runCheck(options)
+  expect(problems(findings)).toEqual([])
+  expect(findings).toContainEqual(
+    expect.objectContaining({ name: 'row filter', severity: 'warning', detail: expect.stringContaining("'order'") }),
+  )
+})
+
 test('a column list that hides a mapped column is a problem', async () => {
   await init()
   const { rows } = await client.query(`SELECT current_setting('server_version_num')::int AS version`)
