@@ -25,20 +25,21 @@ export async function checkTable(client: PostgresClient, names: OutboxNames): Pr
 
 /** Every mapped column that cannot serve, in the words that a session has for the first. */
 export function columnProblems(relation: SourceRelation, map: ColumnMap): BridgeError[] {
-  return logicalColumns.flatMap((logical) => {
+  const found = new Map<string, BridgeError>()
+  for (const logical of logicalColumns) {
     try {
       compileReader(relation, servingOnly(relation, map, logical))
-      return []
     } catch (error) {
       if (!isColumnProblem(error)) throw error
-      return [error]
+      found.set(error.message, error)
     }
-  })
+  }
+  return [...found.values()]
 }
 
 /**
- * A map of `logical` alone. A reader cannot do without a payload; another column's look borrows any column that would
- * do, and where there is none, the payload's own problem is told once, by its own look.
+ * A map of `logical` alone. As a reader cannot do without a payload, any column that would do is borrowed for it; where
+ * there is none, the payload's own problem comes again, and is told once.
  */
 function servingOnly(relation: SourceRelation, map: ColumnMap, logical: LogicalColumn): ColumnMap {
   const nothing = Object.fromEntries(logicalColumns.map((name) => [name, null])) as unknown as ColumnMap

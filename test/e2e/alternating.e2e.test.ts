@@ -71,11 +71,13 @@ test('two bridges on one slot whose connections are cut: nothing lost, in order,
       bridge.signal('SIGCONT')
     },
   ]
-  const streaming = async () => {
+  /** Until one bridge streams and, if asked for, the other stands by: halted is neither at any time. */
+  const streaming = async (calm = false) => {
     for (;;) {
-      const states = await Promise.all(bridges.map((bridge) => bridge.status()))
-      for (const status of states) expect(status?.state, status?.reason?.message).not.toBe('halted')
-      if (states.some((status) => status?.state === 'streaming')) return
+      const all = await Promise.all(bridges.map((bridge) => bridge.status()))
+      for (const status of all) expect(status?.state, status?.reason?.message).not.toBe('halted')
+      const states = all.map((status) => status?.state)
+      if (states.includes('streaming') && (!calm || states.includes('standby'))) return
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
   }
@@ -95,8 +97,9 @@ test('two bridges on one slot whose connections are cut: nothing lost, in order,
   abort.abort()
   await load
   await collector.until(() => [...ledger.committed.keys()].every((id) => collector.ids.has(id)), 60_000, 'the rest')
-  await streaming()
-  for (const bridge of bridges) expect(await bridge.end('SIGTERM')).toBe(0)
+  // One that is still looking for its connection could not store what it has settled, and says so when it is stopped.
+  await streaming(true)
+  for (const bridge of bridges) expect(await bridge.end('SIGTERM'), bridge.log.slice(-2000)).toBe(0)
   witnessed.push(...(await witness.read()))
   verifyDeliveries(collector, ledger, witnessed)
   verifyContents(collector, ledger)
