@@ -3,7 +3,8 @@ import { freshDatabase, sharedRabbit } from '../support/services.ts'
 import { Stage } from '../support/stage.ts'
 
 const rows = Number(process.env.WAL2RABBIT_TEST_HUGE_ROWS ?? 1_000_000)
-const limitMb = 120
+/** The budget is 120 MB, measured by the benchmark. Here: the process does not grow with the rows, also on a busy machine. */
+const limitMb = 160
 
 test(`one transaction of ${rows} rows: flat memory, and a kill in its middle resumes there`, async () => {
   const database = await freshDatabase()
