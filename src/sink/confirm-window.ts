@@ -83,7 +83,7 @@ export class ConfirmWindow {
 
   /**
    * Empties the window and starts at `position`. Publishes still in flight are forgotten: their answers change nothing.
-   * They count as in flight until then, for the limits, and as any of them may be why the broker closes the channel.
+   * They count as in flight until then: for the limits, and because each may be why the broker closes the channel.
    */
   reset(position: SettledPosition): void {
     for (let n = this.#rows.first; n < this.#rows.next; n++) this.#rows.get(n)!.state = 'discarded'
