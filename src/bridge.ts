@@ -1,9 +1,12 @@
 import { BridgeError, toBridgeError } from './base/errors.ts'
+import { failPoint } from './base/fail-point.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import { Positions } from './checkpoint/positions.ts'
 import { decideStore } from './checkpoint/store-policy.ts'
+import { Ownership } from './ownership.ts'
 import type { Routing } from './routing/routing.ts'
 import type { ConfirmWindow } from './sink/confirm-window.ts'
+import { leaseTimeOf, type PublishLease } from './sink/publish-lease.ts'
 import type { Sink } from './sink/sink.ts'
 import type { Source, SourceEvent } from './source/source.ts'
 
@@ -25,6 +28,10 @@ export interface BridgeParts {
   readonly routing: Routing
   readonly window: ConfirmWindow
   readonly sink: Sink
+  /** Held by the sink; this session's from its claim to its end. */
+  readonly lease: PublishLease
+  /** Called once the slot and the checkpoint are ours, before anything is published. */
+  readonly onClaimed: () => Promise<void>
   readonly checkpoint: Checkpoint
   readonly timings: BridgeTimings
   readonly onStreaming: () => void
@@ -42,6 +49,7 @@ export interface BridgeParts {
  */
 export class Bridge {
   readonly #parts: BridgeParts
+  readonly #ownership: Ownership
   readonly #over: Promise<BridgeError | undefined>
   #end!: (error?: BridgeError) => void
   #ended = false
@@ -61,6 +69,13 @@ export class Bridge {
 
   constructor(parts: BridgeParts) {
     this.#parts = parts
+    const { lease, checkpoint, sink } = parts
+    this.#ownership = new Ownership({
+      lease,
+      checkpoint,
+      onGranted: () => sink.flush(),
+      onLost: (error) => this.#cannotStore(error),
+    })
     this.#over = new Promise((resolve) => {
       this.#end = (error) => {
         this.#ended = true
@@ -77,7 +92,7 @@ export class Bridge {
 
   /** Runs until stop(), or rejects with what ended the session. */
   async run(): Promise<void> {
-    const { source, window, checkpoint, timings } = this.#parts
+    const { source, window, checkpoint, onClaimed, timings } = this.#parts
     try {
       const resume = await checkpoint.resume(window.received, (error) => this.#cannotStore(error))
       if (!resume.remembered) window.reset(resume.start)
@@ -86,8 +101,11 @@ export class Bridge {
         onEvents: (events) => this.#onEvents(events),
         onEnd: (error) => this.#end(toBridgeError(error ?? new BridgeError('SOURCE_CONNECTION_LOST', 'stream ended'))),
       })
+      const claimedAt = performance.now()
       await checkpoint.claim()
+      await onClaimed()
       await checkpoint.recordHistory('start')
+      this.#ownership.begin(leaseTimeOf(source.walSenderTimeout), claimedAt)
       this.#lastStoreAt = this.#lastHistoryAt = this.#lastWatchAt = performance.now()
       this.#timer = setInterval(() => this.#tick(), Math.max(10, timings.storeInterval / 4))
       if (!this.#ended) this.#begin()
@@ -96,6 +114,7 @@ export class Bridge {
       else await this.#endWith(error)
     } finally {
       this.#ended = true
+      this.#ownership.end()
       clearInterval(this.#timer)
       await source.stop()
       await this.#storing
@@ -139,8 +158,10 @@ export class Bridge {
   #onEvents(events: readonly SourceEvent[]): void {
     if (this.#ended) return
     const { routing, window, sink, source } = this.#parts
+    failPoint('begin')
     try {
       for (const event of events) {
+        failPoint('row')
         if (event.kind === 'row') window.pushRow(routing.route(event))
         else if (event.kind === 'commit') window.pushCommit(event.commitLsn, event.endLsn)
         else window.pushIdle(event.walEnd)
@@ -166,6 +187,7 @@ export class Bridge {
       this.#end(new BridgeError('SOURCE_BACKPRESSURE', `the window has been full for ${waited} s (sink ${sink.state})`))
       return
     }
+    this.#ownership.tick(now)
     if (now - this.#lastWatchAt > timings.watchInterval) {
       this.#lastWatchAt = now
       checkpoint.watch().catch((error) => this.#end(toBridgeError(error)))
@@ -209,10 +231,15 @@ export class Bridge {
     const { settled, settledRows, unstoredRows } = window
     this.notePositions()
     positions.moveSettled(settled)
+    const storedAt = performance.now()
+    failPoint('settled')
     this.#walEndAfterStore = await checkpoint.store(settled, unstoredRows)
+    failPoint('stored')
+    this.#ownership.prove(storedAt)
     positions.moveStored(settled)
     window.markStored(settledRows)
     source.acknowledge(positions.moveAcknowledged(settled.lsn))
+    failPoint('acknowledged')
     this.#lastStoreAt = performance.now()
     if (unstoredRows > 0 && this.#lastStoreAt - this.#lastHistoryAt >= timings.historyInterval) {
       this.#lastHistoryAt = this.#lastStoreAt

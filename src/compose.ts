@@ -22,6 +22,8 @@ import { routeExchanges } from './setup/route-exchanges.ts'
 import { readTimelineHistory } from './setup/server-timeline.ts'
 import { sessionConnection } from './setup/session-connection.ts'
 import { ConfirmWindow } from './sink/confirm-window.ts'
+import { PublishLease } from './sink/publish-lease.ts'
+import type { PublisherOptions } from './sink/publisher.ts'
 import { RabbitmqSink } from './sink/rabbitmq-sink.ts'
 import { toSourceError } from './source/failure.ts'
 import { PostgresSource } from './source/postgres-source.ts'
@@ -51,8 +53,10 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
   const confirmLatency = new LatencyHistogram()
   const memory = new CheckpointMemory()
   const received: SourceCounters = { rows: 0, transactions: 0, bytes: 0, ignored: 0, keepalives: 0 }
-  const window = new ConfirmWindow(config.sink.confirmWindow)
-  const sink = await makeSink(loaded, window, confirmLatency, log)
+  const { order } = config.delivery
+  const window = new ConfirmWindow(config.sink.confirmWindow, { order })
+  const lease = new PublishLease()
+  const sink = await makeSink(loaded, { window, order, lease, confirmLatency, log })
   let session: { bridge: Bridge; checkpoint: PostgresCheckpoint } | undefined
 
   const newSession = async (onStreaming: () => void): Promise<Bridge> => {
@@ -63,6 +67,8 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
       routing: makeRouting(loaded),
       window,
       sink,
+      lease,
+      onClaimed: async () => undefined,
       checkpoint,
       timings: {
         storeInterval: config.checkpoint.interval,
@@ -134,10 +140,15 @@ function makeRouting({ config }: LoadedConfig) {
   })
 }
 
-async function makeSink(loaded: LoadedConfig, window: ConfirmWindow, confirmLatency: LatencyHistogram, log: Logger) {
+interface SinkParts extends Pick<PublisherOptions, 'window' | 'order' | 'lease' | 'keeper'> {
+  readonly confirmLatency: LatencyHistogram
+  readonly log: Logger
+}
+
+async function makeSink(loaded: LoadedConfig, { confirmLatency, ...parts }: SinkParts) {
   const { sink, delivery, routes } = loaded.config
   return new RabbitmqSink({
-    window,
+    ...parts,
     urls: () => loaded.sinkUrls(),
     tls: await brokerTls(sink.tls),
     heartbeat: sink.heartbeat,
@@ -148,7 +159,6 @@ async function makeSink(loaded: LoadedConfig, window: ConfirmWindow, confirmLate
     confirmTimeout: sink.confirmTimeout,
     retry: delivery.retry,
     onConfirmLatency: (ms, count) => confirmLatency.observe(ms / 1000, count),
-    log,
   })
 }
 

@@ -4,6 +4,7 @@ import { Bridge, type BridgeTimings } from '../src/bridge.ts'
 import type { Checkpoint, Resume } from '../src/checkpoint/checkpoint.ts'
 import type { Routing } from '../src/routing/routing.ts'
 import { ConfirmWindow, type WindowRow } from '../src/sink/confirm-window.ts'
+import { PublishLease } from '../src/sink/publish-lease.ts'
 import type { Sink, SinkHandlers, SinkState } from '../src/sink/sink.ts'
 import type { Source, SourceEvent, SourceHandlers, StartPosition } from '../src/source/source.ts'
 import { windowRow } from './sink/window-rows.ts'
@@ -40,6 +41,7 @@ class ScriptedSource implements Source {
   readonly acknowledged: Lsn[] = []
   /** start() waits for it. */
   starting: Promise<void> = Promise.resolve()
+  walSenderTimeout = 60_000
   handlers!: SourceHandlers
   readonly #calls: string[]
 
@@ -71,7 +73,7 @@ class ScriptedSource implements Source {
 class ScriptedSink implements Sink {
   state: SinkState = 'open'
   readonly reason = undefined
-  readonly counters = { published: 0, confirmed: 0, nacked: 0, returned: 0, dropped: 0, reconnects: 0 }
+  readonly counters = { published: 0, confirmed: 0, nacked: 0, returned: 0, deadLettered: 0, dropped: 0, reconnects: 0 }
   readonly #window: ConfirmWindow
 
   constructor(window: ConfirmWindow) {
@@ -92,6 +94,7 @@ class ScriptedCheckpoint implements Checkpoint {
   resuming: Promise<void> = Promise.resolve()
   claiming: Promise<void> = Promise.resolve()
   watching: () => Promise<void> = async () => {}
+  confirmingOwner: () => Promise<void> = async () => {}
   /** What each store waits for; gives the WAL end. */
   storing: () => Promise<Lsn> = async () => 0n
   onLost!: (error: BridgeError) => void
@@ -122,6 +125,10 @@ class ScriptedCheckpoint implements Checkpoint {
   async recordHistory(moment: string): Promise<void> {
     this.#calls.push(`history ${moment}`)
   }
+  confirmOwner(): Promise<void> {
+    this.#calls.push('owner?')
+    return this.confirmingOwner()
+  }
   watch(): Promise<void> {
     return this.watching()
   }
@@ -139,7 +146,9 @@ const timings: BridgeTimings = {
 }
 
 /** One session between scripted parts and a real window, which may be one that is kept from another session. */
-export function scriptedBridge(options: { window?: ConfirmWindow; timings?: Partial<BridgeTimings> } = {}) {
+export function scriptedBridge(
+  options: { window?: ConfirmWindow; timings?: Partial<BridgeTimings>; claimed?: () => Promise<void> } = {},
+) {
   const calls: string[] = []
   const window = options.window ?? new ConfirmWindow({ messages: 4, bytes: 1_000_000 })
   const source = new ScriptedSource(calls)
@@ -156,7 +165,22 @@ export function scriptedBridge(options: { window?: ConfirmWindow; timings?: Part
     calls.push('streaming')
     streaming.open()
   }
-  const parts = { source, routing, window, sink, checkpoint, timings: { ...timings, ...options.timings }, onStreaming }
+  const lease = new PublishLease()
+  const onClaimed = async () => {
+    calls.push('claimed')
+    await options.claimed?.()
+  }
+  const parts = {
+    source,
+    routing,
+    window,
+    sink,
+    lease,
+    onClaimed,
+    checkpoint,
+    timings: { ...timings, ...options.timings },
+    onStreaming,
+  }
   const bridge = new Bridge(parts)
   /** The broker confirms the oldest rows that wait for it. */
   const confirm = (count = Number.POSITIVE_INFINITY) => {
@@ -166,7 +190,7 @@ export function scriptedBridge(options: { window?: ConfirmWindow; timings?: Part
     for (const one of rows) window.settle(one)
     bridge.onProgress()
   }
-  return { bridge, source, sink, checkpoint, window, calls, routing, streaming: streaming.promise, confirm }
+  return { bridge, source, sink, lease, checkpoint, window, calls, routing, streaming: streaming.promise, confirm }
 }
 
 const tags = new WeakMap<ConfirmWindow, number>()

@@ -8,7 +8,7 @@ import { windowRow } from './sink/window-rows.ts'
 class ScriptedSink implements Sink {
   state: SinkState = 'open'
   reason: BridgeError | undefined
-  readonly counters = { published: 0, confirmed: 0, nacked: 0, returned: 0, dropped: 0, reconnects: 0 }
+  readonly counters = { published: 0, confirmed: 0, nacked: 0, returned: 0, deadLettered: 0, dropped: 0, reconnects: 0 }
   handlers!: SinkHandlers
   stopped = 0
   start(handlers: SinkHandlers): void {

@@ -82,22 +82,17 @@ test('the state follows the sink while the session goes on', async () => {
 test('a let-go for back-pressure waits until the window has room again', async () => {
   const { sink, supervisor, window, started, sessions } = scripted(['SOURCE_BACKPRESSURE'])
   for (let n = 0; n < 10; n++) {
-    const refusal = { code: 'EVENT_INVALID', text: 'scripted' } as const
-    const row = {
-      committedAtSeconds: 0,
-      eventId: null,
-      message: undefined,
-      refusal,
-      unroutable: 'dead-letter',
-    } as const
-    window.pushRow({ ...row, commitLsn: 1n, ordinal: n })
+    window.pushRow(windowRow({ commitLsn: 1n, ordinal: n }))
   }
   const run = supervisor.run()
   await expect.poll(() => supervisor.reason?.code).toBe('SOURCE_BACKPRESSURE')
   sink.handlers.onProgress()
   await new Promise((resolve) => setImmediate(resolve))
   expect(started).toHaveLength(1)
-  for (let row = window.head; row !== undefined; row = window.head) window.settle(row)
+  for (let row = window.head; row !== undefined; row = window.head) {
+    window.sent(row, 0)
+    window.settle(row)
+  }
   sink.handlers.onProgress()
   await sessions(2)
   expect(supervisor.state).toBe('streaming')

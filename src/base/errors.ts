@@ -207,6 +207,10 @@ export const errorTable = {
     action: 'dead-letter',
     remedy: 'Raise sink.maxMessageSize (and the limit of the broker), or write smaller payloads.',
   },
+  EVENT_PARKED: {
+    action: 'dead-letter',
+    remedy: 'It is delivered in order when the dead letter before it is retried or discarded.',
+  },
   EVENT_INVALID: { action: 'dead-letter', remedy: 'Correct the application that writes such rows.' },
 
   ADMIN_LISTEN_FAILED: { action: 'usage', remedy: 'Choose a free admin.port, or 0 for any.' },

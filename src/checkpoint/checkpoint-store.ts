@@ -44,6 +44,8 @@ const storeSql = `
       <= ($4::pg_lsn, coalesce($5::pg_lsn, '0/0'), coalesce($6::bigint, 0))
   RETURNING version::text AS version, pg_current_wal_insert_lsn()::text AS wal_end`
 
+const ownerSql = 'SELECT 1 FROM wal2rabbit.checkpoint WHERE slot = $1 AND epoch = $2'
+
 /**
  * The stored position of one slot, in `wal2rabbit.checkpoint`. An owner claims the row and then stores on top of what it
  * wrote itself; when anybody else has changed the row in between, the store changes nothing and fails as
@@ -121,6 +123,20 @@ export class CheckpointStore {
     } finally {
       this.#storing = false
     }
+  }
+
+  /** Throws CHECKPOINT_FENCED when the row is no longer ours. */
+  async confirmOwner(): Promise<void> {
+    assert(this.#claim !== undefined, 'owner asked for without a claim')
+    const { slot } = this.#options
+    const { epoch } = this.#claim
+    const rows = await this.#query('looking at the owner of the checkpoint', 'wal2rabbit_owner', ownerSql, [
+      slot,
+      epoch,
+    ])
+    if (rows.length > 0) return
+    const text = `checkpoint of slot ${slot} has another owner: it no longer has epoch ${epoch}`
+    throw new BridgeError('CHECKPOINT_FENCED', text)
   }
 
   /** Adds the stored LSN to the history, with a snapshot and the WAL end read after it. Undefined without a row. */

@@ -34,6 +34,8 @@ export interface Checkpoint {
    * it. Rejects with CHECKPOINT_FENCED or a retry code; then it is unknown whether the row was written.
    */
   store(settled: StartPosition, rows: number): Promise<Lsn>
+  /** Resolves when the row was still ours after this was asked. Rejects with CHECKPOINT_FENCED, or a retry code. */
+  confirmOwner(): Promise<void>
   /** Writes a history entry for the stored LSN, and prunes old ones. */
   recordHistory(moment: HistoryMoment): Promise<void>
   /** Looks again whether publication and table still carry the mapped columns. Rejects with the halt code. */

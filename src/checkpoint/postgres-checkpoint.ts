@@ -147,6 +147,10 @@ export class PostgresCheckpoint implements Checkpoint {
     return walEnd
   }
 
+  confirmOwner(): Promise<void> {
+    return this.#store!.confirmOwner()
+  }
+
   async recordHistory(moment: HistoryMoment): Promise<void> {
     await this.#store!.recordHistory(moment)
     await this.#store!.prune(this.#options.historyRetention)

@@ -14,17 +14,7 @@ export function relationProblems(config: Config, originOf: (path: string) => str
       ...(remedy !== undefined && { remedy }),
     })
   }
-  const { source, sink, delivery } = config
-
-  const { statusInterval, walSenderTimeout } = source
-  if (walSenderTimeout !== undefined && walSenderTimeout > 0 && statusInterval * 2 > walSenderTimeout) {
-    add(
-      'source.statusInterval',
-      formatDuration(statusInterval),
-      `expected at most half of source.walSenderTimeout (${formatDuration(walSenderTimeout)})`,
-      'PostgreSQL would cut the connection between two status messages',
-    )
-  }
+  const { sink, delivery, deadLetter } = config
 
   const { verify, ...files } = sink.tls
   const plainText = sink.url.some((url) => url.startsWith('amqp://'))
@@ -40,6 +30,15 @@ export function relationProblems(config: Config, originOf: (path: string) => str
   if ((files.cert === undefined) !== (files.key === undefined)) {
     const [given, missing] = files.cert === undefined ? ['key', 'cert'] : ['cert', 'key']
     add(`sink.tls.${given}`, undefined, `expected sink.tls.${missing} as well`, 'a client certificate needs its key')
+  }
+
+  if (deadLetter.scope === 'aggregate' && delivery.order !== 'aggregate') {
+    add(
+      'deadLetter.scope',
+      deadLetter.scope,
+      'expected delivery.order: aggregate as well',
+      'in commit order later events of the aggregate may be on their way before the dead letter is one',
+    )
   }
 
   const { initialDelay, maxDelay } = delivery.retry

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { key, section, textValue, wordValue } from './fields.ts'
+import { key, section, textValue } from './fields.ts'
 import { count, decade, duration, minute, size, word } from './key-kinds.ts'
 import { routesValue, unroutableValue } from './routing-fields.ts'
 import { sinkSchema } from './sink-schema.ts'
@@ -18,20 +18,15 @@ export const configSchema = section({
     form: 'yaml',
   }),
   delivery: section({
-    order: key(
-      wordValue(['commit', 'aggregate'])
-        .refine((order) => order !== 'aggregate', 'expected commit: aggregate is not yet supported in this version')
-        .prefault('commit'),
-      {
-        help: 'Order that holds even when the broker refuses an event. `aggregate` is not yet supported in this version and refused.',
-        unit: 'commit',
-        form: 'text',
-      },
+    order: word(
+      ['commit', 'aggregate'],
+      'commit',
+      'What waits when the broker refuses an event. `commit`: nothing more is sent until it is tried again; what was sent already may overtake it. `aggregate`: the next event of an aggregate is never sent before the previous one is settled; other aggregates flow on.',
     ),
     retry: section({
       attempts: count(
         5,
-        'Publishes of an event that the broker nacks or returns, before the stream stops at it (halted, tried again every 30 s).',
+        'Publishes of an event that the broker nacks or returns, before it becomes a dead letter.',
         1,
         1000,
       ),
@@ -39,10 +34,17 @@ export const configSchema = section({
       maxDelay: duration('30s', 'The most that the delay grows to.', { min: 1 }),
     }),
     unroutable: key(unroutableValue.prefault('dead-letter'), {
-      help: 'What to do with an event that no queue takes. `dead-letter`: retry, then stop at it (halted, tried again every 30 s), as this version does not store dead letters yet. `block`: retry for ever, nothing passes it. `drop`: give it up.',
+      help: 'What to do with an event that no queue takes. `dead-letter`: retry, then keep it in `wal2rabbit.dead_letter`. `block`: retry for ever; nothing passes it, or with `delivery.order: aggregate` nothing of its aggregate. `drop`: give it up.',
       unit: 'dead-letter \\| block \\| drop',
       form: 'text',
     }),
+  }),
+  deadLetter: section({
+    scope: word(
+      ['event', 'aggregate'],
+      'event',
+      'What a dead letter holds back. `event`: itself only. `aggregate`: later events of its aggregate are parked behind it, until `dead-letters retry` or `discard` lets them go in order. Needs `delivery.order: aggregate`.',
+    ),
   }),
   checkpoint: section({
     interval: duration(

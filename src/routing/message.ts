@@ -96,6 +96,8 @@ class OutboxRouting implements Routing {
         properties,
       },
       refusal: undefined,
+      refused: undefined,
+      origin: row,
       eventId: id,
       aggregateType,
       aggregateId,
@@ -124,15 +126,18 @@ class OutboxRouting implements Routing {
       unroutable: to?.unroutable ?? this.#options.unroutable,
       message: undefined,
       refusal,
+      origin: row,
       eventId: id,
       aggregateType,
       aggregateId,
       type,
-      exchange: keptText(tuple, reader, 'exchange') ?? to?.exchange ?? null,
-      routingKey: keptText(tuple, reader, 'routing_key') ?? key,
-      contentType: keptText(tuple, reader, 'content_type') || reader.payload.contentType,
-      body: bodyOf(tuple, reader, Number.POSITIVE_INFINITY),
-      headersText: keptText(tuple, reader, 'headers'),
+      refused: {
+        exchange: keptText(tuple, reader, 'exchange') ?? to?.exchange ?? null,
+        routingKey: keptText(tuple, reader, 'routing_key') ?? key,
+        contentType: keptText(tuple, reader, 'content_type') || reader.payload.contentType,
+        body: bodyOf(tuple, reader, Number.POSITIVE_INFINITY),
+        headersText: keptText(tuple, reader, 'headers'),
+      },
     }
   }
 }

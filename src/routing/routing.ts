@@ -1,5 +1,5 @@
 import type { Lsn } from '../base/lsn.ts'
-import type { OutboundMessage, Refusal, UnroutablePolicy } from '../sink/sink.ts'
+import type { OutboundMessage, Refusal, RefusedContent, UnroutablePolicy } from '../sink/sink.ts'
 import type { SourceRow } from '../source/source.ts'
 
 /** What holds for every row; enough, with message and refusal, to take it into the confirm window. */
@@ -10,12 +10,15 @@ interface RoutedRow {
   readonly committedAtSeconds: number
   /** What to do when no queue takes it: the route's policy, or the general one. */
   readonly unroutable: UnroutablePolicy
+  /** For the dead letter, should it become one. */
+  readonly origin: SourceRow
 }
 
 /** A row that became a message. */
 export interface RoutedMessage extends RoutedRow {
   readonly message: OutboundMessage
   readonly refusal: undefined
+  readonly refused: undefined
   readonly eventId: string
   readonly aggregateType: string
   readonly aggregateId: string
@@ -24,7 +27,7 @@ export interface RoutedMessage extends RoutedRow {
 
 /**
  * A row that no message can be made of, kept whole for the dead letter. A text is null when the column is NULL, is not
- * mapped, or is too long to be held as text; exchange and routing key are null when they could not be decided.
+ * mapped, or is too long to be held as text.
  */
 export interface RefusedRow extends RoutedRow {
   readonly message: undefined
@@ -34,13 +37,7 @@ export interface RefusedRow extends RoutedRow {
   readonly aggregateType: string | null
   readonly aggregateId: string | null
   readonly type: string | null
-  readonly exchange: string | null
-  readonly routingKey: string | null
-  readonly contentType: string
-  /** What would have been sent, whatever its size. */
-  readonly body: Buffer
-  /** The headers column as PostgreSQL printed it. */
-  readonly headersText: string | null
+  readonly refused: RefusedContent
 }
 
 export type RoutedEvent = RoutedMessage | RefusedRow

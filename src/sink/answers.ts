@@ -42,6 +42,7 @@ export class Answers {
       if (!confirmed) this.#nacked(row, now)
       else if (row.returned) this.#unroutable(row, now)
       else {
+        this.#gate.confirmed(row)
         this.#window.settle(row)
         this.#counters.confirmed++
         last = row

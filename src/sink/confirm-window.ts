@@ -1,16 +1,18 @@
 import { assert } from '../base/assert.ts'
 import { formatLsn, type Lsn, maxLsn, noLsn } from '../base/lsn.ts'
 import { SequenceRing } from '../base/sequence-ring.ts'
-import type { OutboundMessage, Refusal, UnroutablePolicy } from './sink.ts'
+import { AggregateLanes } from './aggregate-lanes.ts'
+import type { OutboundMessage, Refusal, RefusedContent, RowOrigin, UnroutablePolicy } from './sink.ts'
 
 /**
  * The ordered window, the heart of the bridge. Rows, commit marks and idle marks enter in stream order; rows settle in
  * any order, as the broker answers; marks settle when the head reaches them. What the head has passed is the settled
  * position, and nothing else may ever be stored. No I/O: the sink sends what `nextUnsent` gives and reports answers.
  *
- *   unsent ──sent──► in-flight ──settle──► settled ──head reaches it──► gone
- *     ▲                  │
- *     └──── fail, or channelLost (everything in flight)
+ *   queued ──its aggregate's turn──► unsent ──sent──► in-flight ──settle──► settled ──head reaches it──► gone
+ *                                    ▲ │ ▲               │                  ▲
+ *               waiting ◄──putOff────┘ │ └── fail, or channelLost           │
+ *                  └──────wake───►     └──keep──► keeping ──────────────────┘
  */
 export interface WindowLimits {
   readonly messages: number
@@ -18,19 +20,32 @@ export interface WindowLimits {
   readonly bytes: number
 }
 
-/** What a row brings into the window. Exactly one of message and refusal is set. */
+export interface WindowOptions {
+  /** `aggregate`: an aggregate's next row waits until the previous one is settled. Default `commit`: none waits. */
+  readonly order?: 'commit' | 'aggregate'
+  /** `sparse`: rows may be left out of transactions, as positions only ascend. Default `dense`: none may be missing. */
+  readonly positions?: 'dense' | 'sparse'
+}
+
+/** What a row brings into the window. Either message is set, or refusal and refused are. */
 export interface WindowRowInput {
   readonly commitLsn: Lsn
   readonly ordinal: number
   /** Commit time in whole seconds since the epoch: the age of the oldest unsettled event is the lag in seconds. */
   readonly committedAtSeconds: number
   readonly eventId: string | null
+  readonly aggregateType: string | null
+  readonly aggregateId: string | null
+  readonly type: string | null
   readonly message: OutboundMessage | undefined
   readonly refusal: Refusal | undefined
+  readonly refused: RefusedContent | undefined
   readonly unroutable: UnroutablePolicy
+  readonly origin: RowOrigin
 }
 
-export type RowState = 'unsent' | 'in-flight' | 'settled' | 'discarded'
+/** `queued`: behind an older row of its aggregate; `waiting`: for its time; `keeping`: on its way to the dead letters. */
+export type RowState = 'queued' | 'unsent' | 'waiting' | 'keeping' | 'in-flight' | 'settled' | 'discarded'
 
 export interface WindowRow extends WindowRowInput {
   readonly seq: number
@@ -61,6 +76,8 @@ const overheadBytes = 512
 
 export class ConfirmWindow {
   readonly #limits: WindowLimits
+  readonly #lanes: AggregateLanes | undefined
+  readonly #sparse: boolean
   readonly #rows = new SequenceRing<WindowRow>(0, 4096)
   readonly #marks = new SequenceRing<Mark>(0, 1024)
   /** Publishes of the present channel by delivery tag, from the oldest unanswered one; undefined = answered. */
@@ -77,8 +94,10 @@ export class ConfirmWindow {
   #settledRows = 0
   #storedRows = 0
 
-  constructor(limits: WindowLimits) {
+  constructor(limits: WindowLimits, { order = 'commit', positions = 'dense' }: WindowOptions = {}) {
     this.#limits = limits
+    this.#lanes = order === 'aggregate' ? new AggregateLanes() : undefined
+    this.#sparse = positions === 'sparse'
   }
 
   /**
@@ -89,6 +108,7 @@ export class ConfirmWindow {
     for (let n = this.#rows.first; n < this.#rows.next; n++) this.#rows.get(n)!.state = 'discarded'
     this.#rows.clear()
     this.#marks.clear()
+    this.#lanes?.clear()
     this.#cursor = this.#rows.next
     this.#bytes = 0
     this.#settledLsn = this.#receivedLsn = this.#publishedLsn = position.lsn
@@ -100,20 +120,23 @@ export class ConfirmWindow {
   pushRow(input: WindowRowInput): void {
     const before = this.#receivedPartial
     assert(
-      before === null
-        ? input.commitLsn >= this.#receivedLsn && input.ordinal === 0
-        : input.commitLsn === before.commitLsn && input.ordinal === before.rows,
+      this.#isNext(input),
       () => `row ${formatLsn(input.commitLsn)}#${input.ordinal} came out of order, ${this.#describeReceived()}`,
     )
-    const bytes = overheadBytes + (input.message?.body.length ?? 0)
+    const bytes = overheadBytes + (input.message ?? input.refused)!.body.length
     const row: WindowRow = {
       commitLsn: input.commitLsn,
       ordinal: input.ordinal,
       committedAtSeconds: input.committedAtSeconds,
       eventId: input.eventId,
+      aggregateType: input.aggregateType,
+      aggregateId: input.aggregateId,
+      type: input.type,
       message: input.message,
       refusal: input.refusal,
+      refused: input.refused,
       unroutable: input.unroutable,
+      origin: input.origin,
       seq: this.#rows.next,
       bytes,
       state: 'unsent',
@@ -123,8 +146,9 @@ export class ConfirmWindow {
     }
     this.#rows.push(row)
     this.#bytes += bytes
-    if (before === null) this.#receivedPartial = { commitLsn: input.commitLsn, rows: 1 }
-    else before.rows++
+    if (this.#lanes?.enter(row) === false) row.state = 'queued'
+    if (before?.commitLsn === input.commitLsn) before.rows = input.ordinal + 1
+    else this.#receivedPartial = { commitLsn: input.commitLsn, rows: input.ordinal + 1 }
   }
 
   /** The end of a transaction, after its rows. `endLsn` becomes the settled LSN once they all are settled. */
@@ -201,12 +225,14 @@ export class ConfirmWindow {
     return true
   }
 
-  /** Confirmed, kept as a dead letter, or skipped by policy: the row no longer holds the head back. */
+  /** Confirmed, kept as a dead letter, or skipped by policy: the row no longer holds back the head nor its aggregate. */
   settle(row: WindowRow): void {
     if (row.state === 'discarded') return
-    assert(row.state !== 'settled', () => `row ${row.seq} settled twice`)
+    assert(row.state === 'in-flight' || row.state === 'keeping', () => `row ${row.seq} settled while ${row.state}`)
     if (row.state === 'in-flight') this.#landed(row)
     row.state = 'settled'
+    const successor = this.#lanes?.leave(row)
+    if (successor?.state === 'queued') this.#release(successor)
     if (row.seq === this.#rows.first) this.#advance()
   }
 
@@ -215,9 +241,39 @@ export class ConfirmWindow {
     if (row.state === 'discarded') return
     assert(row.state === 'in-flight', () => `row ${row.seq} failed while ${row.state}`)
     this.#landed(row)
-    row.state = 'unsent'
     row.attempts++
-    if (row.seq < this.#cursor) this.#cursor = row.seq
+    this.#release(row)
+  }
+
+  /** An unsent row is to be passed over until wake(). */
+  putOff(row: WindowRow): void {
+    if (row.state === 'discarded') return
+    assert(row.state === 'unsent', () => `row ${row.seq} put off while ${row.state}`)
+    row.state = 'waiting'
+  }
+
+  wake(row: WindowRow): void {
+    if (row.state === 'waiting') this.#release(row)
+  }
+
+  /**
+   * An unsent row is on its way to the dead letters: nothing but settle() or unkeep() takes it further. With `followers`
+   * so are the rows that are queued behind it. Returns all of them, in order.
+   */
+  keep(row: WindowRow, followers: boolean): WindowRow[] {
+    if (row.state === 'discarded') return []
+    assert(row.state === 'unsent', () => `row ${row.seq} kept while ${row.state}`)
+    const kept = followers && this.#lanes !== undefined ? this.#lanes.rowsFrom(row) : [row]
+    for (const one of kept) one.state = 'keeping'
+    return kept
+  }
+
+  /** It is not to be kept after all: sent when it is its turn. */
+  unkeep(row: WindowRow): void {
+    if (row.state === 'discarded') return
+    assert(row.state === 'keeping', () => `row ${row.seq} not kept while ${row.state}`)
+    if (this.#lanes?.isFirst(row) === false) row.state = 'queued'
+    else this.#release(row)
   }
 
   /** The channel is gone and with it every unanswered publish: all of them are unsent again, tags start anew. */
@@ -329,6 +385,19 @@ export class ConfirmWindow {
   #landed(row: WindowRow): void {
     this.#inFlightMessages--
     this.#inFlightBytes -= row.bytes
+  }
+
+  #release(row: WindowRow): void {
+    row.state = 'unsent'
+    if (row.seq < this.#cursor) this.#cursor = row.seq
+  }
+
+  #isNext({ commitLsn, ordinal }: WindowRowInput): boolean {
+    const open = this.#receivedPartial
+    if (open !== null && commitLsn === open.commitLsn)
+      return this.#sparse ? ordinal >= open.rows : ordinal === open.rows
+    if (this.#sparse) return commitLsn >= this.#receivedLsn && (open === null || commitLsn > open.commitLsn)
+    return open === null && commitLsn >= this.#receivedLsn && ordinal === 0
   }
 
   #pushMark(mark: Mark): void {

@@ -29,6 +29,7 @@ export class PublishChannel {
   readonly #resolve: (end: ChannelEnd) => void
   #over = false
   #published = 0
+  #flushed = 0
 
   constructor(connection: AmqpConnection, channel: ConfirmChannel, handlers: ChannelHandlers) {
     this.connection = connection
@@ -64,9 +65,12 @@ export class PublishChannel {
     return ++this.#published
   }
 
-  /** Writes what was published since the last time, in one call. */
-  flush(): void {
+  /** Writes what was published since the last time, in one call. False: nothing was. */
+  flush(): boolean {
+    if (this.#flushed === this.#published) return false
+    this.#flushed = this.#published
     this.#frames.flush()
+    return true
   }
 
   /** Gives the channel up; its answers count no more from here on. */

@@ -1,13 +1,16 @@
 import { assert } from '../base/assert.ts'
 import { BridgeError, toBridgeError } from '../base/errors.ts'
+import { failPoint } from '../base/fail-point.ts'
 import { Answers, type SinkLog } from './answers.ts'
 import { ConfirmClock } from './confirm-clock.ts'
 import type { ConfirmWindow, WindowRow } from './confirm-window.ts'
 import { type BrokerReply, connectionLost } from './failure.ts'
-import { holdUndeliverable, type UndeliverablePolicy } from './hold-undeliverable.ts'
+import { KeepQueue, keepNothing } from './keep-queue.ts'
 import type { ChannelHandlers, PublishChannel } from './publish-channel.ts'
+import type { PublishLease } from './publish-lease.ts'
 import { type RetryPolicy, SendGate } from './send-gate.ts'
 import type { Refusal, SinkCounters } from './sink.ts'
+import type { UndeliverableKeeper } from './undeliverable.ts'
 
 /** Durations in milliseconds. */
 export interface PublisherOptions {
@@ -17,7 +20,12 @@ export interface PublisherOptions {
   readonly confirmTimeout?: number
   /** How often something that somebody has to mend is tried again; default 30 s. */
   readonly mendInterval?: number
-  readonly undeliverable?: UndeliverablePolicy
+  /** Default: none, and the stream stays at what cannot be delivered. */
+  readonly keeper?: UndeliverableKeeper
+  /** As the window's; default `commit`. */
+  readonly order?: 'commit' | 'aggregate'
+  /** Nothing is published without; default: nobody else publishes the same. */
+  readonly lease?: PublishLease
   readonly log: SinkLog
   /** For each answer of the broker: how long its newest message took, and how many it confirmed. */
   readonly onConfirmLatency?: (milliseconds: number, count: number) => void
@@ -35,7 +43,15 @@ export interface PublisherEvents {
  * is attached, and detached when it is lost. SendGate decides what may be sent, Answers what an answer means.
  */
 export class Publisher {
-  readonly counters: SinkCounters = { published: 0, confirmed: 0, nacked: 0, returned: 0, dropped: 0, reconnects: 0 }
+  readonly counters: SinkCounters = {
+    published: 0,
+    confirmed: 0,
+    nacked: 0,
+    returned: 0,
+    deadLettered: 0,
+    dropped: 0,
+    reconnects: 0,
+  }
   /** What a new channel reports to. */
   readonly channelHandlers: ChannelHandlers
   readonly gate: SendGate
@@ -43,14 +59,14 @@ export class Publisher {
   readonly #window: ConfirmWindow
   readonly #events: PublisherEvents
   readonly #answers: Answers
+  readonly #keeping: KeepQueue
   readonly #clock: ConfirmClock
   readonly #confirmTimeout: number
   #channel: PublishChannel | undefined
   #alarm: string | undefined
-  #deciding = false
   #stopped = false
   /** The row for which the broker closed the last channel; blamed once a new one shows that all else is in order. */
-  #suspect: { row: WindowRow; refusal: Refusal } | undefined
+  #suspect: { row: WindowRow; reply: BrokerReply } | undefined
   #lastSeq = -1
   #progressDue = false
   #wake: NodeJS.Timeout | undefined
@@ -61,7 +77,19 @@ export class Publisher {
     this.#options = options
     this.#window = options.window
     this.#events = events
-    this.gate = new SendGate(options.retry)
+    const { window, log, retry, order = 'commit', keeper = keepNothing, mendInterval = 30_000 } = options
+    this.gate = new SendGate(window, { retry, order, isParked: (type, id) => keeper.isParked(type, id) })
+    this.#keeping = new KeepQueue({
+      window,
+      keeper,
+      mendInterval,
+      log,
+      onKept: (count) => {
+        this.counters.deadLettered += count
+        this.#progress()
+      },
+      onChange: () => events.onChange(),
+    })
     this.#answers = new Answers(options.window, this.gate, this.counters, options.log)
     this.#confirmTimeout = options.confirmTimeout ?? 30_000
     this.#clock = new ConfirmClock(this.#confirmTimeout, performance.now())
@@ -76,9 +104,14 @@ export class Publisher {
     return this.#alarm
   }
 
+  /** Why dead letters cannot be stored at present. */
+  get unkept(): BridgeError | undefined {
+    return this.#keeping.trouble
+  }
+
   attach(channel: PublishChannel): void {
     this.#channel = channel
-    if (this.#suspect !== undefined) this.gate.refuse(this.#suspect.row, this.#suspect.refusal)
+    if (this.#suspect !== undefined) this.gate.blame(this.#suspect.row, this.#suspect.reply, performance.now())
     this.#suspect = undefined
     channel.connection.onBlocked((reason) => {
       if (!channel.over) this.#setAlarm(reason)
@@ -110,34 +143,41 @@ export class Publisher {
   /** Nothing is called any more. The channel is the caller's to end. */
   stop(): void {
     this.#stopped = true
+    this.#keeping.stop()
   }
 
   /** Publishes what may be sent now. */
   pump(): void {
     const channel = this.#channel
-    if (channel === undefined || channel.over || this.#alarm !== undefined || this.#deciding) return
+    const now = performance.now()
+    if (channel === undefined || channel.over || this.#alarm !== undefined || !this.#mayPublish(now)) return
     try {
-      this.#publishTo(channel, performance.now())
-      channel.flush()
+      this.#publishTo(channel, now)
+      if (channel.flush()) failPoint('published')
     } catch (error) {
       channel.end(toBridgeError(error))
     }
   }
 
+  #mayPublish(now: number): boolean {
+    return !this.#stopped && this.#options.lease?.holds(now) !== false
+  }
+
   #publishTo(channel: PublishChannel, now: number): void {
     const sentAt = this.#clock.at(now)
+    let wakeAt = this.gate.wakeDue(now)
     while (!channel.over) {
       const row = this.#window.nextUnsent()
-      if (row === undefined) return
+      if (row === undefined) break
       const step = this.gate.next(row, this.#window.inFlight, now)
-      if (step.kind === 'send') {
-        this.#send(channel, row, sentAt)
-        continue
+      if (step.kind === 'send') this.#send(channel, row, sentAt)
+      else if (step.kind === 'keep') this.#keep(row, step.refusal)
+      else {
+        if (step.until !== undefined) wakeAt = Math.min(step.until, wakeAt ?? step.until)
+        break
       }
-      if (step.kind === 'decide') this.#decide(row, step.refusal)
-      else if (step.until !== undefined) this.#wakeAfter(step.until - now)
-      return
     }
+    if (wakeAt !== undefined) this.#wakeAfter(wakeAt - now)
   }
 
   #send(channel: PublishChannel, row: WindowRow, sentAt: number): void {
@@ -156,20 +196,9 @@ export class Publisher {
     this.counters.published++
   }
 
-  async #decide(row: WindowRow, refusal: Refusal): Promise<void> {
-    const { undeliverable = holdUndeliverable, mendInterval = 30_000, log } = this.#options
-    this.#deciding = true
-    let verdict: 'settle' | 'hold' = 'hold'
-    try {
-      verdict = await undeliverable.decide(row, refusal)
-    } catch (err) {
-      log.warn({ err }, 'an undeliverable event could not be kept: the stream waits at it')
-    }
-    this.#deciding = false
-    if (this.#stopped) return
-    if (verdict === 'hold') this.gate.hold(row, refusal, performance.now() + mendInterval)
-    else this.#window.settle(row)
-    this.#progress()
+  /** What is parked takes those with it that are queued behind it. */
+  #keep(row: WindowRow, refusal: Refusal): void {
+    for (const one of this.#window.keep(row, refusal.code === 'EVENT_PARKED')) this.#keeping.add(one, refusal)
   }
 
   #suspectOne(refused: BrokerReply): void {
@@ -179,26 +208,28 @@ export class Publisher {
       return
     }
     this.#window.fail(row)
-    const text = `the broker closed the channel: ${refused.code} ${refused.text}`
-    this.#suspect = { row, refusal: { code: 'EVENT_REFUSED', text } }
+    this.#suspect = { row, reply: refused }
   }
 
   #onAnswer(confirmed: boolean, tag: number, multiple: boolean): void {
     const now = performance.now()
     const before = this.counters.confirmed
+    const oldest = this.#window.oldestInFlight()
     const last = this.#answers.answer(confirmed, tag, multiple, now)
     const { onConfirmLatency } = this.#options
     if (last !== undefined) onConfirmLatency?.(this.#clock.at(now) - last.sentAt, this.counters.confirmed - before)
+    if (oldest?.state === 'in-flight') failPoint('answered-out-of-order')
     if (this.#progressDue) return
     // Once for all answers of a socket chunk: amqplib hands them on in one go.
     this.#progressDue = true
     process.nextTick(() => {
       this.#progressDue = false
-      if (!this.#stopped) this.#progress()
+      this.#progress()
     })
   }
 
   #progress(): void {
+    if (this.#stopped) return
     this.#events.onProgress()
     this.pump()
     this.#events.onChange()

@@ -157,12 +157,12 @@ export class RabbitmqSink implements Sink {
 
   #note(): void {
     if (this.#abort.signal.aborted) return
-    const { alarm, gate } = this.#publisher
+    const { alarm, gate, unkept } = this.#publisher
     const next = standingOf({
       connected: this.#channel !== undefined,
       trouble: this.#trouble,
       alarm,
-      held: gate.held,
+      unkept,
       blocking: gate.blocking,
     })
     const { state, reason } = this.#standing

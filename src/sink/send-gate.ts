@@ -1,5 +1,7 @@
 import { type BackoffPolicy, backoffDelay } from '../base/backoff.ts'
-import type { WindowRow } from './confirm-window.ts'
+import type { ConfirmWindow, WindowRow } from './confirm-window.ts'
+import { DeadRoutes } from './dead-routes.ts'
+import type { BrokerReply } from './failure.ts'
 import type { Refusal } from './sink.ts'
 
 /** Delays in milliseconds. */
@@ -8,57 +10,67 @@ export interface RetryPolicy extends BackoffPolicy {
   readonly attempts: number
 }
 
+export interface SendGateOptions {
+  readonly retry: RetryPolicy
+  /** `aggregate`: a failed row waits alone, with what is queued behind it. `commit`: nothing is sent meanwhile. */
+  readonly order: 'commit' | 'aggregate'
+  readonly isParked: (aggregateType: string | null, aggregateId: string | null) => boolean
+  readonly random?: () => number
+}
+
 export type SendStep =
   | { readonly kind: 'send' }
   /** Nothing now; `until` (milliseconds) when time alone opens the gate, else the next answer does. */
   | { readonly kind: 'wait'; readonly until: number | undefined }
-  /** It cannot be delivered: to be decided on before anything younger is sent. */
-  | { readonly kind: 'decide'; readonly refusal: Refusal }
+  /** It cannot be delivered. */
+  | { readonly kind: 'keep'; readonly refusal: Refusal }
 
-interface HeldRow {
+interface WaitingRow {
   readonly row: WindowRow
-  readonly refusal: Refusal
   readonly until: number
-  probing: boolean
 }
 
 const send: SendStep = { kind: 'send' }
 const waitForAnswer: SendStep = { kind: 'wait', until: undefined }
+const parked: SendStep = {
+  kind: 'keep',
+  refusal: { code: 'EVENT_PARKED', text: 'it waits behind an earlier event of its aggregate, which is a dead letter' },
+}
+
+/** 404 NOT_FOUND and 403 ACCESS_REFUSED tell of the exchange; 406 PRECONDITION_FAILED and others of the message. */
+const repliesAboutExchange = new Set([403, 404])
 
 /**
  * Whether the next unsent row may be sent now. Normally yes, and the window is a pipeline. Otherwise:
- * - after a nack or return nothing is sent before the back-off is over, and then that row first
- * - a row is sent alone (nothing else in flight) when it has used up its attempts, and while the row that made the
- *   broker close the channel is being looked for: the broker does not name it
- * - a held row stops everything younger until its next trial goes through
+ * - after a nack or return that row is sent again when its back-off is over, and with order `commit` nothing before it
+ * - a row is sent alone (nothing else in flight) while the row that made the broker close the channel is being looked
+ *   for: the broker does not name it
+ * - a row that used up its attempts, or that cannot be sent, is kept as a dead letter
  * No I/O and no clock: times are the caller's, in milliseconds.
  */
 export class SendGate {
-  readonly #retry: RetryPolicy
-  readonly #random: () => number
+  readonly #window: ConfirmWindow
+  readonly #options: SendGateOptions
+  readonly #routes = new DeadRoutes()
   readonly #refusals = new WeakMap<WindowRow, Refusal>()
+  /** Rows put off, each until its time. */
+  #waiting: WaitingRow[] = []
+  #nextWake = Number.POSITIVE_INFINITY
   #notBefore = Number.NEGATIVE_INFINITY
   #huntThrough = -1
   #alone: WindowRow | undefined
-  #held: HeldRow | undefined
   #blocking: WindowRow | undefined
 
-  constructor(retry: RetryPolicy, random: () => number = Math.random) {
-    this.#retry = retry
-    this.#random = random
+  constructor(window: ConfirmWindow, options: SendGateOptions) {
+    this.#window = window
+    this.#options = options
   }
 
   next(row: WindowRow, inFlight: number, now: number): SendStep {
     if (this.#alone?.state === 'in-flight') return waitForAnswer
-    const held = this.held
-    if (held !== undefined && row.seq >= held.row.seq && !held.probing) {
-      if (now < held.until) return { kind: 'wait', until: held.until }
-      held.probing = true
-      // What the broker refused is sent once more; what this side refused cannot have become better.
-      if (row.refusal === undefined) this.#refusals.delete(held.row)
-    }
-    const refusal = row.refusal ?? this.#refusals.get(row)
-    if (refusal !== undefined) return { kind: 'decide', refusal }
+    if (this.#options.isParked(row.aggregateType, row.aggregateId)) return parked
+    const refusal = row.refusal ?? this.#refusals.get(row) ?? this.#refusalOfExchange(row, now)
+    if (refusal !== undefined) return { kind: 'keep', refusal }
     if (now < this.#notBefore) return { kind: 'wait', until: this.#notBefore }
     if (!this.#goesAlone(row)) return send
     if (inFlight > 0) return waitForAnswer
@@ -66,12 +78,44 @@ export class SendGate {
     return send
   }
 
+  /** Puts rows whose time has come back in their place. Returns when the next one's comes, if there is one. */
+  wakeDue(now: number): number | undefined {
+    if (now >= this.#nextWake) {
+      const still: WaitingRow[] = []
+      this.#nextWake = Number.POSITIVE_INFINITY
+      for (const one of this.#waiting) {
+        if (one.row.state !== 'waiting') continue
+        if (one.until <= now) this.#window.wake(one.row)
+        else {
+          still.push(one)
+          this.#nextWake = Math.min(this.#nextWake, one.until)
+        }
+      }
+      this.#waiting = still
+    }
+    return this.#nextWake === Number.POSITIVE_INFINITY ? undefined : this.#nextWake
+  }
+
   /** A delivery of `row` failed and window.fail() has counted it: back off, or give up with `refusal`. */
   failed(row: WindowRow, refusal: Refusal, now: number): void {
-    const blocks = refusal.code === 'EVENT_UNROUTABLE' && row.unroutable === 'block'
-    if (blocks && !isWaiting(this.#blocking)) this.#blocking = row
-    if (!blocks && row.attempts >= this.#retry.attempts) this.refuse(row, refusal)
-    else this.#notBefore = Math.max(this.#notBefore, now + backoffDelay(this.#retry, row.attempts, this.#random))
+    const { retry, order, random } = this.#options
+    const unroutable = refusal.code === 'EVENT_UNROUTABLE'
+    const blocks = unroutable && row.unroutable === 'block'
+    if (blocks && !isUnsettled(this.#blocking)) this.#blocking = row
+    const hopeless = unroutable && this.#routes.isDead(row.message!, now)
+    if (!blocks && (hopeless || row.attempts >= retry.attempts)) {
+      if (unroutable) this.#routes.died(row.message!, now)
+      this.refuse(row, refusal)
+      return
+    }
+    const until = now + backoffDelay(retry, row.attempts, random)
+    if (order === 'commit') this.#notBefore = Math.max(this.#notBefore, until)
+    else this.#putOff(row, until)
+  }
+
+  /** The broker took `row`. */
+  confirmed(row: WindowRow): void {
+    if (!this.#routes.isEmpty) this.#routes.lives(row.message!)
   }
 
   /** `row` cannot be delivered, whatever its attempts. */
@@ -79,9 +123,10 @@ export class SendGate {
     this.#refusals.set(row, refusal)
   }
 
-  /** The stream stays at `row` and tries it again at `until`. */
-  hold(row: WindowRow, refusal: Refusal, until: number): void {
-    this.#held = { row, refusal, until, probing: false }
+  /** The broker closed the channel for this very row, and said `reply`. */
+  blame(row: WindowRow, reply: BrokerReply, now: number): void {
+    if (repliesAboutExchange.has(reply.code)) this.#routes.refused(row.message!.exchange, now)
+    this.refuse(row, { code: 'EVENT_REFUSED', text: `the broker closed the channel: ${reply.code} ${reply.text}` })
   }
 
   /** The broker closed the channel for one of the rows up to `seq`: they go one by one from now on. */
@@ -94,22 +139,30 @@ export class SendGate {
     return this.#alone?.state === 'in-flight' ? this.#alone : undefined
   }
 
-  /** The row that the stream is held at; it lets go once it has settled. */
-  get held(): HeldRow | undefined {
-    if (this.#held !== undefined && !isWaiting(this.#held.row)) this.#held = undefined
-    return this.#held
-  }
-
   /** A row whose policy is to wait for a queue, and that waits. */
   get blocking(): WindowRow | undefined {
-    return isWaiting(this.#blocking) ? this.#blocking : undefined
+    return isUnsettled(this.#blocking) ? this.#blocking : undefined
+  }
+
+  #putOff(row: WindowRow, until: number): void {
+    this.#window.putOff(row)
+    this.#waiting.push({ row, until })
+    this.#nextWake = Math.min(this.#nextWake, until)
+  }
+
+  #refusalOfExchange(row: WindowRow, now: number): Refusal | undefined {
+    const exchange = row.message?.exchange
+    if (exchange === undefined || !this.#routes.isRefused(exchange, now)) return undefined
+    const text = `the broker closed the channel for another event to exchange "${exchange}" just now`
+    return { code: 'EVENT_REFUSED', text }
   }
 
   #goesAlone(row: WindowRow): boolean {
-    return row.seq <= this.#huntThrough || row.attempts >= this.#retry.attempts || row === this.#held?.row
+    const { order, retry } = this.#options
+    return row.seq <= this.#huntThrough || (order === 'commit' && row.attempts >= retry.attempts)
   }
 }
 
-function isWaiting(row: WindowRow | undefined): boolean {
-  return row !== undefined && (row.state === 'unsent' || row.state === 'in-flight')
+function isUnsettled(row: WindowRow | undefined): boolean {
+  return row !== undefined && row.state !== 'settled' && row.state !== 'discarded'
 }

@@ -38,10 +38,30 @@ export interface Refusal {
   readonly text: string
 }
 
+/** What a refused row still tells of the message that it was to become. */
+export interface RefusedContent {
+  /** Null: could not be decided; likewise the routing key. */
+  readonly exchange: string | null
+  readonly routingKey: string | null
+  readonly contentType: string
+  /** What would have been sent, whatever its size. */
+  readonly body: Buffer
+  /** The headers column as PostgreSQL printed it. */
+  readonly headersText: string | null
+}
+
+/** Where a row came from: its columns as PostgreSQL printed them, and when its transaction committed. */
+export interface RowOrigin {
+  readonly relation: { readonly columns: readonly { readonly name: string; readonly type: string }[] }
+  readonly tuple: { text(index: number): string | null; byteLength(index: number): number }
+  /** ISO 8601 with microseconds. */
+  readonly transaction: { readonly committedAt: string }
+}
+
 /** What to do with an event that no queue takes. */
 export type UnroutablePolicy = 'dead-letter' | 'block' | 'drop'
 
-/** How the sink stands. `stuck`: an event cannot be delivered, the stream waits at it. `failing`: halted, looked at again. */
+/** How the sink stands. `stuck`: what cannot be delivered cannot be kept either. `failing`: halted, looked at again. */
 export type SinkState = 'idle' | 'connecting' | 'open' | 'blocked' | 'stuck' | 'failing' | 'closed'
 
 /** Counters since the sink was made; plain numbers, read at scrape time. */
@@ -50,6 +70,7 @@ export interface SinkCounters {
   confirmed: number
   nacked: number
   returned: number
+  deadLettered: number
   dropped: number
   reconnects: number
 }

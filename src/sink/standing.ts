@@ -9,7 +9,8 @@ export interface StandingFacts {
   readonly trouble: BridgeError | undefined
   /** The reason given with connection.blocked; undefined while the broker takes messages. */
   readonly alarm: string | undefined
-  readonly held: { readonly row: WindowRow; readonly refusal: Refusal } | undefined
+  /** Why dead letters cannot be stored. */
+  readonly unkept: BridgeError | undefined
   readonly blocking: WindowRow | undefined
 }
 
@@ -20,10 +21,10 @@ export interface Standing {
 
 /** How a running sink stands; what is nearer to the broker counts first. */
 export function standingOf(facts: StandingFacts): Standing {
-  const { connected, trouble, alarm, held, blocking } = facts
+  const { connected, trouble, alarm, unkept, blocking } = facts
   if (!connected) return { state: isFailing(trouble) ? 'failing' : 'connecting', reason: trouble }
   if (alarm !== undefined) return { state: 'blocked', reason: new BridgeError('SINK_BLOCKED', blockedText(alarm)) }
-  if (held !== undefined) return { state: 'stuck', reason: undeliverable(held.row, held.refusal) }
+  if (unkept !== undefined) return { state: isFailing(unkept) ? 'stuck' : 'blocked', reason: unkept }
   if (blocking !== undefined) {
     const text = 'no queue is bound for it (unroutable: block)'
     return { state: 'blocked', reason: undeliverable(blocking, { code: 'EVENT_UNROUTABLE', text }) }

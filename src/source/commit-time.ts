@@ -34,5 +34,6 @@ export function parseCommitTime(text: string): CommitTime | undefined {
   const match = printed.exec(text)
   if (match === null) return undefined
   const second = `${match[1]}T${match[2]}`
-  return { text: `${second}.${(match[3] ?? '').padEnd(6, '0')}Z`, seconds: Date.parse(`${second}Z`) / 1000 }
+  const seconds = Date.parse(`${second}Z`) / 1000
+  return Number.isNaN(seconds) ? undefined : { text: `${second}.${(match[3] ?? '').padEnd(6, '0')}Z`, seconds }
 }

@@ -29,7 +29,7 @@ export interface PostgresSourceOptions {
   readonly isWalsenderAlive: (pid: number) => Promise<boolean>
   /** Milliseconds: wal_sender_timeout of this connection; the server's own when absent. */
   readonly walSenderTimeout?: number
-  /** Milliseconds between status updates; when absent a quarter of wal_sender_timeout, at most 10 s. */
+  /** Milliseconds between status updates, default 10 s; never more than a quarter of wal_sender_timeout. */
   readonly statusInterval?: number
   /** Goes on counting in these, over several sessions. */
   readonly counters?: SourceCounters
@@ -49,10 +49,15 @@ export class PostgresSource implements Source {
   #isScheduled = false
   #isStopped = false
   #isOver = false
+  #walSenderTimeout = 0
 
   constructor(options: PostgresSourceOptions) {
     this.#options = options
     this.counters = options.counters ?? { rows: 0, transactions: 0, bytes: 0, ignored: 0, keepalives: 0 }
+  }
+
+  get walSenderTimeout(): number {
+    return this.#walSenderTimeout
   }
 
   async start(position: StartPosition, handlers: SourceHandlers): Promise<void> {
@@ -117,8 +122,11 @@ export class PostgresSource implements Source {
     // Not the start position: a session may start above what is stored, where the window still holds the difference.
     this.#acknowledgement = new Acknowledgement(facts.confirmedFlush ?? 0n)
     const timeout = facts.walSenderTimeout
-    const interval = timeout === 0 ? statusIntervalMax : Math.min(statusIntervalMax, timeout / 4)
-    this.#status = new StatusTimer(this.#options.statusInterval ?? interval, () => this.#sendStatus(false))
+    this.#walSenderTimeout = timeout
+    const { statusInterval = statusIntervalMax } = this.#options
+    // Also when the server's own timeout is shorter than the configuration knows.
+    const interval = timeout === 0 ? statusInterval : Math.min(statusInterval, timeout / 4)
+    this.#status = new StatusTimer(interval, () => this.#sendStatus(false))
     this.#watchdog = new Watchdog({
       timeout: Math.min(timeout, silenceMax),
       bytesRead: () => stream.bytesRead,

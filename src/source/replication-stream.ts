@@ -5,6 +5,7 @@ import { BridgeError } from '../base/errors.ts'
 import { formatLsn, type Lsn, parseLsn } from '../base/lsn.ts'
 import { librarySendsNext } from './acknowledgement.ts'
 import { replicationConfig } from './connection-config.ts'
+import { guardFrames } from './copy-frames.ts'
 import { noticeFailure, toSourceError } from './failure.ts'
 import { OutputPlugin, type WalsenderFacts } from './output-plugin.ts'
 import type { WalDecoder } from './wal-decoder.ts'
@@ -132,6 +133,7 @@ export class ReplicationStream {
     }
     this.#client = client
     this.#facts = facts
+    guardFrames(client.connection, (handle) => this.#guard(handle))
     client.on('notice', (notice) => {
       const failure = noticeFailure(notice)
       if (failure !== undefined) this.#fail(failure)

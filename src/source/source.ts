@@ -91,6 +91,8 @@ export interface SourceCounters {
 /** One replication connection streaming from one slot: the WAL side of a session. */
 export interface Source {
   readonly counters: SourceCounters
+  /** How long the server keeps the slot for us without a word, milliseconds; 0: for ever. Known once started. */
+  readonly walSenderTimeout: number
   /**
    * Connects and starts streaming at `position`. Resolves when the server has begun to stream; nothing is handed to
    * onEvents before the first resume(). Rejects with a BridgeError (SLOT_ACTIVE, SOURCE_UNREACHABLE, …).

@@ -1,4 +1,3 @@
-import { BridgeError } from '../base/errors.ts'
 import { formatLsn, parseLsn } from '../base/lsn.ts'
 import type { TableName } from '../base/sql.ts'
 import { parseCommitTime } from './commit-time.ts'
@@ -7,23 +6,7 @@ import type { SourceColumn, SourceRelation } from './source.ts'
 import { typeName } from './type-name.ts'
 import type { DecodedStream, WalDecoder } from './wal-decoder.ts'
 import { TextTuple } from './wal-tuple.ts'
-
-interface JsonColumn {
-  readonly name: string
-  readonly typeoid: number
-  readonly value: string | number | boolean | null
-}
-
-/** One line of format-version 2. `lsn` and `nextlsn` of B and C are the commit LSN and the end LSN. */
-interface JsonMessage {
-  readonly action: string
-  readonly lsn: string
-  readonly nextlsn: string
-  readonly timestamp: string
-  readonly schema: string
-  readonly table: string
-  readonly columns: readonly JsonColumn[]
-}
+import { type JsonInsert, parseJson, parseMessage, protocolError } from './wal2json-message.ts'
 
 /**
  * Decodes wal2json, format version 2: one JSON document a row (version 1 builds one a transaction, and fails at 1 GB).
@@ -55,7 +38,7 @@ export class Wal2jsonDecoder implements WalDecoder {
 
   decode(payload: Buffer, into: DecodedStream): void {
     const json = payload.toString('utf8')
-    const message = parse(json)
+    const message = parseMessage(json)
     switch (message.action) {
       case 'I':
         if (message.table !== this.#table.name || message.schema !== this.#table.schema) into.ignored()
@@ -84,13 +67,11 @@ export class Wal2jsonDecoder implements WalDecoder {
       case 'M':
         into.ignored()
         break
-      default:
-        throw protocolError(`the action ${JSON.stringify(message.action)}, expected one of B C D I M T U`)
     }
   }
 
   /** Each row describes itself: a new relation only when that description changes. */
-  #relationOf(message: JsonMessage): SourceRelation {
+  #relationOf(message: JsonInsert): SourceRelation {
     const types = message.columns.map((column): SourceColumn => ({ name: column.name, type: typeName(column.typeoid) }))
     const known = this.#relation?.columns
     const same =
@@ -104,35 +85,19 @@ export class Wal2jsonDecoder implements WalDecoder {
 }
 
 /** The text forms of the columns, as PostgreSQL prints them. */
-function columnTexts(message: JsonMessage, json: string): Array<string | null> {
+function columnTexts(message: JsonInsert, json: string): Array<string | null> {
   // A double cannot hold every int8 and numeric: read the digits as they stand.
   const hasNumber = message.columns.some((column) => typeof column.value === 'number')
-  const columns = hasNumber ? parse(quoteNumbers(json)).columns : message.columns
-  return columns.map((column, index) => {
-    const { value } = column
+  const digits = hasNumber ? (parseJson(quoteNumbers(json)) as JsonInsert).columns : message.columns
+  return message.columns.map(({ value, typeoid }, index) => {
     if (value === null) return null
     if (typeof value === 'boolean') return value ? 't' : 'f'
-    const isBytea = message.columns[index]!.typeoid === 17
-    return isBytea ? `\\x${value}` : String(value) // wal2json leaves out the \x
+    if (typeof value === 'number') return String(digits[index]!.value)
+    return typeoid === 17 ? `\\x${value}` : value // wal2json leaves out the \x
   })
-}
-
-function parse(json: string): JsonMessage {
-  try {
-    return JSON.parse(json) as JsonMessage
-  } catch (error) {
-    // The text is the application's data: not in messages, nor by way of the cause, which quotes it.
-    throw protocolError(
-      `${json.length} characters that are not JSON (${error instanceof Error ? error.name : 'error'})`,
-    )
-  }
 }
 
 /** In `add-tables` a backslash makes the next character literal. */
 function escapeName(name: string): string {
   return name.replaceAll(/[^\w\u0080-\uffff]/g, '\\$&')
-}
-
-function protocolError(what: string): BridgeError {
-  return new BridgeError('SOURCE_PROTOCOL', `wal2json sent ${what}`)
 }

@@ -58,8 +58,8 @@ const table: readonly [Given, string][] = [
     'source.statusInterval = "30d" (env WAL2RABBIT_SOURCE_STATUS_INTERVAL): expected a duration from 100ms to 10m',
   ],
   [
-    env('SOURCE_WAL_SENDER_TIMEOUT', '12s'),
-    'source.statusInterval = 10s (default): expected at most half of source.walSenderTimeout (12s)',
+    env('DEAD_LETTER_SCOPE', 'aggregate'),
+    'deadLetter.scope = aggregate (env WAL2RABBIT_DEAD_LETTER_SCOPE): expected delivery.order: aggregate as well',
   ],
   [env('SINK_EXCHANGE', 'é'.repeat(128)), 'expected the name of an exchange, 1 to 255 bytes'],
   [yaml('sink:\n  exchange: ""'), 'sink.exchange = "" (wal2rabbit.yaml:2): expected the name of an exchange'],

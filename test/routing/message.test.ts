@@ -292,23 +292,28 @@ test('a refused row keeps all that a dead letter needs', () => {
     aggregateType: 'order',
     aggregateId: '42',
     type: 'placed',
-    exchange: 'mine',
-    routingKey: 'order.placed',
-    contentType: 'application/json',
-    body: Buffer.from('{"total": 12}'),
-    headersText: '{"CC": []}',
+    refused: {
+      exchange: 'mine',
+      routingKey: 'order.placed',
+      contentType: 'application/json',
+      body: Buffer.from('{"total": 12}'),
+      headersText: '{"CC": []}',
+    },
     unroutable: 'dead-letter',
   })
 })
 
 test('a row that is refused for its size keeps its whole body', () => {
   const payload = 'x'.repeat(50)
-  expect(refused({ payload }, { maxMessageSize: 10 }).body.toString()).toBe(payload)
+  expect(refused({ payload }, { maxMessageSize: 10 }).refused.body.toString()).toBe(payload)
 })
 
 test('a refused row without its names has no routing key, and is still kept', () => {
-  expect(refused({ id: null })).toMatchObject({ eventId: null, exchange: 'outbox', routingKey: null })
-  expect(refused({ aggregate_type: '' })).toMatchObject({ aggregateType: '', exchange: null, routingKey: null })
+  expect(refused({ id: null })).toMatchObject({ eventId: null, refused: { exchange: 'outbox', routingKey: null } })
+  expect(refused({ aggregate_type: '' })).toMatchObject({
+    aggregateType: '',
+    refused: { exchange: null, routingKey: null },
+  })
   expect(refused({ type: 'n'.repeat(300) }).type).toBe('n'.repeat(300))
 })
 
@@ -334,7 +339,7 @@ test('a column too long for a string is refused by its size, and kept as null, w
   }
   expect(createRouting(options).route(gigabyte)).toMatchObject({
     refusal: { code: 'EVENT_INVALID', text: expect.stringContaining('headers is 1073741824 bytes long') },
-    headersText: null,
+    refused: { headersText: null },
     eventId: '8c5d4c1e-52a3-4d0e-9d2c-6f1c8f0b7a11',
   })
 })

@@ -1,6 +1,6 @@
 import { formatLsn } from '../../src/base/lsn.ts'
 import type { ConfirmWindow, WindowRowInput } from '../../src/sink/confirm-window.ts'
-import type { OutboundMessage } from '../../src/sink/sink.ts'
+import type { OutboundMessage, RefusedContent, RowOrigin } from '../../src/sink/sink.ts'
 
 export interface RowWish extends Partial<Omit<WindowRowInput, 'message'>> {
   readonly commitLsn: bigint
@@ -18,10 +18,25 @@ export function windowRow(wish: RowWish): WindowRowInput {
     ordinal,
     committedAtSeconds: wish.committedAtSeconds ?? 1_700_000_000,
     eventId,
+    aggregateType: wish.aggregateType ?? null,
+    aggregateId: wish.aggregateId ?? null,
+    type: wish.type ?? 'created',
     message: wish.refusal === undefined ? message(wish, eventId, body) : undefined,
     refusal: wish.refusal,
+    refused: wish.refusal === undefined ? undefined : (wish.refused ?? refusedContent(body)),
+    origin: wish.origin ?? noColumns,
     unroutable: wish.unroutable ?? 'dead-letter',
   }
+}
+
+const noColumns: RowOrigin = {
+  relation: { columns: [] },
+  tuple: { text: () => null, byteLength: () => 0 },
+  transaction: { committedAt: '2026-01-31T23:59:59.123456Z' },
+}
+
+function refusedContent(body: string): RefusedContent {
+  return { exchange: null, routingKey: null, contentType: 'application/json', body: Buffer.from(body), headersText: null }
 }
 
 function message({ commitLsn, ordinal, message: wanted }: RowWish, eventId: string, body: string): OutboundMessage {

@@ -65,6 +65,13 @@ test.each([
   ['an action that nobody knows', '{"action":"X"}', '"X"'],
   ['a text that is not JSON', '{"secret', '8 characters that are not JSON'],
   ['a commit time in another zone', lines.begin.replace('+00', '+02'), '+02'],
+  ['a commit time that no calendar has', lines.begin.replace('2026-11', '2026-13'), '2026-13'],
+  ['a JSON text that is no object', 'null', 'not a JSON object'],
+  ['a row without its table', '{"action":"I","schema":"public","columns":[]}', 'a message I without'],
+  ['a row without its columns', '{"action":"I","schema":"public","table":"outbox"}', 'a message I without'],
+  ['a column without its value', lines.insert.replace('"value":true', '"walue":true'), 'a message I without'],
+  ['a column that holds a list', lines.insert.replace('"value":true', '"value":[true]'), 'a message I without'],
+  ['a commit whose LSN is no text', lines.commit.replace('"0/194A690"', '["0/194A690"]'), 'a message C without'],
 ])('%s is a protocol error', (_name, line, said) => {
   const error = thrownBy(() => decode(line))
   expect(error).toMatchObject({ code: 'SOURCE_PROTOCOL', message: expect.stringContaining(said) })
