@@ -57,6 +57,14 @@ function insertRows(first: string, last: string): string {
     FROM generate_series(${first}, ${last}) AS e JOIN bench_pool p ON p.n = e % ${poolSize} ORDER BY e`
 }
 
+/** As many rows again, of a type that the exchange has no queue for, one between each two of the others. */
+function insertFloodedRows(first: string, last: string): string {
+  return `INSERT INTO public.outbox (aggregate_type, aggregate_id, type, payload)
+    SELECT CASE dead WHEN 0 THEN 'order' ELSE 'lost' END, p.aggregate_id, 'OrderPlaced', p.payload
+    FROM generate_series(${first}, ${last}) AS e JOIN bench_pool p ON p.n = e % ${poolSize}
+    CROSS JOIN generate_series(0, 1) AS dead ORDER BY e, dead`
+}
+
 function insertMark(type: string): string {
   return `INSERT INTO public.outbox (aggregate_type, aggregate_id, type) VALUES ('bench', 'mark', '${type}')`
 }
@@ -68,19 +76,31 @@ export const markEvents = 2
  * Fills the outbox: a mark `bench.first`, the events in transactions of ten rows or in a single one, a mark
  * `bench.last`. The marks are routed to a queue of their own and tell when the backlog begins and ends.
  */
-export async function fillBacklog(client: pg.Client, events: number, transactions: 'small' | 'single'): Promise<void> {
+export function fillBacklog(client: pg.Client, events: number, transactions: 'small' | 'single'): Promise<void> {
+  return transactions === 'single'
+    ? fill(client, insertRows('0', String(events - 1)))
+    : fill(client, inTransactions(events, insertRows))
+}
+
+/** As a backlog of small transactions, with as many events to a dead route among them. */
+export function fillFlood(client: pg.Client, events: number): Promise<void> {
+  return fill(client, inTransactions(events, insertFloodedRows))
+}
+
+function inTransactions(events: number, insert: (first: string, last: string) => string): string {
+  return `DO $$ BEGIN
+      FOR start IN 0..${events - 1} BY ${transactionRows} LOOP
+        ${insert('start', `least(start + ${transactionRows - 1}, ${events - 1})`)};
+        COMMIT;
+      END LOOP;
+    END $$`
+}
+
+async function fill(client: pg.Client, insertEvents: string): Promise<void> {
   await client.query('TRUNCATE public.outbox')
   await client.query('SET synchronous_commit = off')
   await client.query(insertMark('first'))
-  if (transactions === 'single') await client.query(insertRows('0', String(events - 1)))
-  else {
-    await client.query(`DO $$ BEGIN
-      FOR start IN 0..${events - 1} BY ${transactionRows} LOOP
-        ${insertRows('start', `least(start + ${transactionRows - 1}, ${events - 1})`)};
-        COMMIT;
-      END LOOP;
-    END $$`)
-  }
+  await client.query(insertEvents)
   await client.query(insertMark('last'))
   // What the fill left to be written would otherwise be written while the other side is measured.
   await client.query('CHECKPOINT')

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises'
+import { type Flood, floodLine, measureFlood } from './flood.ts'
 import { type Latency, measureLatency } from './latency.ts'
 import { type Memory, measureMemory } from './memory.ts'
 import { type BenchOptions, readOptions, usage } from './options.ts'
@@ -12,6 +13,7 @@ interface Figures {
   readonly throughput: Throughput[]
   readonly latency: Latency[]
   readonly memory: Memory[]
+  readonly flood: Flood[]
 }
 
 /** Progress goes to standard error, results to standard output. */
@@ -29,6 +31,7 @@ async function main(args: readonly string[]): Promise<void> {
       throughput: [],
       latency: [],
       memory: [],
+      flood: [],
     }
     print(`${figures.command}\n${figures.machine}`)
     await measure(options, servers, figures)
@@ -40,6 +43,12 @@ async function main(args: readonly string[]): Promise<void> {
 
 async function measure(options: BenchOptions, servers: Servers, figures: Figures): Promise<void> {
   for (const queue of options.queues) {
+    if (options.flood) {
+      const flood = await measureFlood(options, queue, servers, say)
+      figures.flood.push(flood)
+      print(floodLine(flood))
+      continue
+    }
     if (options.memory) {
       const memory = await measureMemory(options, queue, servers, say)
       figures.memory.push(memory)

@@ -7,6 +7,8 @@ export type QueueType = (typeof queueTypes)[number]
 export interface BenchOptions {
   /** Drain one transaction and watch the memory, instead of throughput and latency. */
   readonly memory: boolean
+  /** Good events among as many to a dead route, instead of throughput and latency. */
+  readonly flood: boolean
   readonly events: number
   /** Counted pairs; one more is run before them to warm up. */
   readonly rounds: number
@@ -20,9 +22,10 @@ export const usage = `npm run bench -- [options]
 
   --events N           events of one round (100000); with --memory rows of the transaction (1000000)
   --rounds N           counted rounds of each side, after one to warm up (3)
-  --queue LIST         quorum, classic, stream, separated by commas (all; with --memory quorum)
+  --queue LIST         quorum, classic, stream, separated by commas (all; with --memory or --flood quorum)
   --latency-seconds N  length of the latency run on each side, 0 for none (15)
   --memory             drain one transaction and print the memory of the bridge over time
+  --flood              good events alone, and among as many that no queue takes
   --json FILE          also write every figure to FILE`
 
 /** Reads the command line. Throws a RangeError that says what was expected. */
@@ -31,6 +34,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
     args: [...args],
     options: {
       memory: { type: 'boolean', default: false },
+      flood: { type: 'boolean', default: false },
       events: { type: 'string' },
       rounds: { type: 'string', default: '3' },
       queue: { type: 'string' },
@@ -40,9 +44,10 @@ export function readOptions(args: readonly string[]): BenchOptions {
   })
   return {
     memory: values.memory,
+    flood: values.flood,
     events: wholeNumber('--events', values.events ?? (values.memory ? '1000000' : '100000'), 1),
     rounds: wholeNumber('--rounds', values.rounds, 0),
-    queues: (values.queue ?? (values.memory ? 'quorum' : queueTypes.join())).split(',').map(queueType),
+    queues: (values.queue ?? (values.memory || values.flood ? 'quorum' : queueTypes.join())).split(',').map(queueType),
     latency_seconds: wholeNumber('--latency-seconds', values['latency-seconds'], 0),
     jsonFile: values.json,
   }

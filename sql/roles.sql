@@ -19,7 +19,10 @@ DO $$ BEGIN EXECUTE format('GRANT CONNECT ON DATABASE %I TO wal2rabbit', current
 GRANT USAGE ON SCHEMA wal2rabbit TO wal2rabbit;
 GRANT SELECT ON wal2rabbit.schema_migration TO wal2rabbit;
 GRANT SELECT, UPDATE ON wal2rabbit.checkpoint TO wal2rabbit;
-GRANT SELECT, INSERT, UPDATE, DELETE ON wal2rabbit.checkpoint_history, wal2rabbit.dead_letter TO wal2rabbit;
+GRANT SELECT, INSERT, UPDATE, DELETE ON wal2rabbit.checkpoint_history, wal2rabbit.dead_letter,
+  wal2rabbit.parked_aggregate TO wal2rabbit;
+-- Lines of the audit are added and read, never changed.
+GRANT SELECT, INSERT ON wal2rabbit.dead_letter_audit TO wal2rabbit;
 
 -- The bridge looks at the table in its publication before and while it streams.
 GRANT USAGE ON SCHEMA public TO wal2rabbit;

@@ -3,7 +3,7 @@ import { describeBridge } from './admin/bridge-status.ts'
 import { LatencyHistogram } from './admin/latency-histogram.ts'
 import { createMetrics } from './admin/metrics.ts'
 import { startAdmin } from './admin/server.ts'
-import { SlotMonitor } from './admin/slot-monitor.ts'
+import { ServerMonitor } from './admin/server-monitor.ts'
 import type { Logger } from './base/log.ts'
 import type { PostgresClient } from './base/postgres-client.ts'
 import { clientConfigFromUrl } from './base/postgres-url.ts'
@@ -12,6 +12,8 @@ import { version } from './base/version.ts'
 import { Bridge } from './bridge.ts'
 import { CheckpointMemory, PostgresCheckpoint } from './checkpoint/postgres-checkpoint.ts'
 import type { LoadedConfig } from './config/load.ts'
+import { DeadLetterStore } from './dead-letter/dead-letter-store.ts'
+import { countParked } from './dead-letter/find-dead-letters.ts'
 import { resolveColumns } from './routing/column-map.ts'
 import { createRouting } from './routing/message.ts'
 import { brokerTls } from './setup/broker-tls.ts'
@@ -34,7 +36,10 @@ import { type StopReport, Supervisor } from './supervisor.ts'
 /** How long the source may stay unread: an unread socket can stall PostgreSQL's checkpoints for minutes. */
 const backpressureTimeout_ms = 30_000
 const publicationWatch_ms = 5_000
+const parkedWatch_ms = 10_000
 const statementTimeout_ms = 10_000
+/** A body may be as large as PostgreSQL takes. */
+const deadLetterTimeout_ms = 60_000
 
 export interface StartedBridge {
   /** Where the HTTP server listens: `http://127.0.0.1:8090`. */
@@ -56,7 +61,8 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
   const { order } = config.delivery
   const window = new ConfirmWindow(config.sink.confirmWindow, { order })
   const lease = new PublishLease()
-  const sink = await makeSink(loaded, { window, order, lease, confirmLatency, log })
+  const deadLetters = makeDeadLetterStore(loaded, memory)
+  const sink = await makeSink(loaded, { window, order, lease, keeper: deadLetters, confirmLatency, log })
   let session: { bridge: Bridge; checkpoint: PostgresCheckpoint } | undefined
 
   const newSession = async (onStreaming: () => void): Promise<Bridge> => {
@@ -68,7 +74,7 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
       window,
       sink,
       lease,
-      onClaimed: async () => undefined,
+      onClaimed: () => deadLetters.begin(),
       checkpoint,
       timings: {
         storeInterval: config.checkpoint.interval,
@@ -85,10 +91,14 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
   const supervisor = new Supervisor({ window, sink, log, newSession })
 
   const { slot, plugin, publication, table } = config.source
-  const monitor = new SlotMonitor(async () => {
+  const slotMonitor = new ServerMonitor(async () => {
     const client = session?.checkpoint.client
     return client === undefined ? undefined : sightOfSlot(client, slot)
   })
+  const parkedMonitor = new ServerMonitor(async () => {
+    const client = session?.checkpoint.client
+    return client === undefined ? undefined : countParked(client, slot)
+  }, parkedWatch_ms)
   const provider = () => {
     session?.bridge.notePositions()
     return describeBridge({
@@ -98,7 +108,8 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
       startedAt,
       version,
       names: { name: slot, plugin, publication, table },
-      slot: monitor.sight,
+      slot: slotMonitor.sight,
+      parked: parkedMonitor.sight,
       positions: session?.bridge.positions,
       window,
       limits: config.sink.confirmWindow,
@@ -116,13 +127,16 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
     scrub: loaded.scrub,
     onError: (error) => log.warn({ err: error }, 'admin'),
   })
-  monitor.start()
+  slotMonitor.start()
+  parkedMonitor.start()
   return {
     adminAddress: admin.address,
     stop: () => supervisor.stop(),
     async run() {
       const report = await supervisor.run()
-      monitor.stop()
+      slotMonitor.stop()
+      parkedMonitor.stop()
+      await deadLetters.close()
       await admin.close()
       return report
     },
@@ -159,6 +173,24 @@ async function makeSink(loaded: LoadedConfig, { confirmLatency, ...parts }: Sink
     confirmTimeout: sink.confirmTimeout,
     retry: delivery.retry,
     onConfirmLatency: (ms, count) => confirmLatency.observe(ms / 1000, count),
+  })
+}
+
+/** Rows that cannot be delivered are kept in the database of the stored LSN, so that both go back together. */
+function makeDeadLetterStore(loaded: LoadedConfig, memory: CheckpointMemory): DeadLetterStore {
+  const { source, deadLetter } = loaded.config
+  return new DeadLetterStore({
+    slot: source.slot,
+    scope: deadLetter.scope,
+    connect: async () =>
+      connectCheckpoint({
+        url: await loaded.sourceUrl(),
+        applicationName: 'wal2rabbit dead letters',
+        statementTimeout: deadLetterTimeout_ms,
+        connectTimeout: source.connectTimeout,
+        systemIdentifier: memory.belongsTo?.systemIdentifier,
+      }),
+    toError: (error, doing) => toSourceError(error, { doing }),
   })
 }
 

@@ -18,6 +18,13 @@ export interface SlotSight {
   readonly walEnd: Lsn
 }
 
+/** What dead letters there were when last looked, while a session lasts. */
+export interface ParkedSight {
+  readonly deadLetters: number
+  /** Aggregates whose later events wait behind one. */
+  readonly aggregates: number
+}
+
 /** The living parts that a status is read from. */
 export interface StatusParts {
   readonly state: BridgeState
@@ -32,6 +39,7 @@ export interface StatusParts {
     readonly table: string
   }
   readonly slot: SlotSight | undefined
+  readonly parked: ParkedSight | undefined
   readonly positions: Positions | undefined
   readonly window: ConfirmWindow
   readonly limits: WindowLimits
@@ -90,9 +98,13 @@ export function describeBridge(parts: StatusParts): Status {
       nacked: sink.counters.nacked,
       returned: sink.counters.returned,
       dropped: sink.counters.dropped,
-      deadLettered: 0,
+      deadLettered: sink.counters.deadLettered,
       ignored: received.ignored,
       reconnects: { source: parts.sourceReconnects, sink: sink.counters.reconnects },
+    },
+    deadLetters: {
+      parked: parts.parked?.deadLetters ?? null,
+      aggregates: parts.parked?.aggregates ?? null,
     },
     checkpoint: {
       storedAt: checkpoint?.storedAt ?? null,

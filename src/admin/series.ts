@@ -61,11 +61,7 @@ export const statusSeries: readonly Series[] = [
   counter('events_nacked', 'Messages that RabbitMQ refused with a nack.', (s) => s.counters.nacked),
   counter('events_returned', 'Messages that no queue took.', (s) => s.counters.returned),
   counter('events_dropped', 'Unroutable events dropped by policy.', (s) => s.counters.dropped),
-  counter(
-    'events_dead_lettered',
-    'Events kept as dead letters; always 0 in this version.',
-    (s) => s.counters.deadLettered,
-  ),
+  counter('events_dead_lettered', 'Events kept as dead letters.', (s) => s.counters.deadLettered),
   counter('changes_ignored', 'WAL messages that publish nothing.', (s) => s.counters.ignored),
   labelled(
     'counter',
@@ -96,6 +92,13 @@ export const statusSeries: readonly Series[] = [
     }),
   ),
   gauge('lag_seconds', 'Age of the oldest unsettled event; 0 when there is none.', (s) => s.lag.seconds),
+
+  gauge('dead_letters', 'Dead letters that wait for a person.', (s) => s.deadLetters.parked),
+  gauge(
+    'parked_aggregates',
+    'Aggregates whose later events are parked behind a dead letter.',
+    (s) => s.deadLetters.aggregates,
+  ),
 
   gauge('window_messages', 'Unsettled messages in the window.', (s) => s.window.messages),
   gauge('window_bytes', 'Bytes of the unsettled messages in the window.', (s) => s.window.bytes),

@@ -21,6 +21,7 @@ export interface Status {
   readonly lag: LagStatus
   readonly window: WindowStatus
   readonly counters: CountersStatus
+  readonly deadLetters: DeadLettersStatus
   readonly checkpoint: CheckpointStatus
   readonly sink: { readonly state: SinkState; readonly blocked: boolean }
 }
@@ -78,6 +79,13 @@ export interface CountersStatus {
   readonly deadLettered: number
   readonly ignored: number
   readonly reconnects: { readonly source: number; readonly sink: number }
+}
+
+/** What waits for a person: looked at every few seconds. */
+export interface DeadLettersStatus {
+  readonly parked: number | null
+  /** Aggregates whose later events are parked behind one of them. */
+  readonly aggregates: number | null
 }
 
 export interface CheckpointStatus {

@@ -151,6 +151,15 @@ export const errorTable = {
     remedy:
       'Stored again by itself once PostgreSQL can. After a timeout somebody locks the row or the table: end that transaction (see pg_locks).',
   },
+  DEAD_LETTER_STORE_FAILED: {
+    action: 'halt-retry',
+    remedy:
+      'Mend what PostgreSQL refuses, as the message says: a grant (see sql/roles.sql), disk space, or a lock that somebody holds (see pg_locks).',
+  },
+  DEAD_LETTERS_TOO_MANY: {
+    action: 'halt-retry',
+    remedy: 'Mend why events cannot be delivered, then run "wal2rabbit dead-letters retry --all", or discard them.',
+  },
   SCHEMA_MISSING: { action: 'halt-retry', remedy: 'Run "wal2rabbit init".' },
   SCHEMA_OLDER: { action: 'halt-retry', remedy: 'Run "wal2rabbit init" with this version to upgrade the schema.' },
   SCHEMA_NEWER: {

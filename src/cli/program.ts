@@ -3,6 +3,7 @@ import { version } from '../base/version.ts'
 import { addCheckCommand } from './check.ts'
 import { addCheckpointsCommand } from './checkpoints.ts'
 import { type CliContext, type ExitCode, exitCodes } from './context.ts'
+import { addDeadLettersCommand } from './dead-letters.ts'
 import { reportFailure } from './failure.ts'
 import { addInitCommand } from './init.ts'
 import { addRunCommand } from './run.ts'
@@ -17,6 +18,7 @@ const commands: readonly AddCommand[] = [
   addRunCommand,
   addStatusCommand,
   addCheckpointsCommand,
+  addDeadLettersCommand,
 ]
 
 /** Runs one command line, such as `['run', '--slot', 'orders']`; gives the exit code, never rejects. */

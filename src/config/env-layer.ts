@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { collectEntries, type Layer } from './entries.ts'
 import { type ConfigKey, configKeys, configSections } from './keys.ts'
 import { didYouMean } from './nearest.ts'
-import { loadYaml } from './yaml.ts'
+import { loadYaml, quietly, withoutCycle } from './yaml.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
 
@@ -32,7 +32,7 @@ export async function readEnvLayer(env: Env, cwd: string): Promise<Layer> {
     const path = pathByEnv.get(name)
     const fileKey = keyByFileEnv.get(name)
     if (path !== undefined) addText(path, text, `env ${name}`, layer)
-    else if (fileKey !== undefined) await addSecretFile(fileKey, resolve(cwd, text), env, layer)
+    else if (fileKey !== undefined) await addSecretFile(fileKey, text, cwd, env, layer)
     else if (!serviceLink.test(name)) {
       const remedy = didYouMean(name, [...pathByEnv.keys(), ...keyByFileEnv.keys()])
       layer.problems.push({ key: name, origin: 'env', expected: 'expected a known variable', remedy })
@@ -59,7 +59,7 @@ export function addText(path: string, text: string, origin: string, layer: Layer
   }
   let value: unknown
   try {
-    value = /^-?\d{1,15}$/.test(text) ? Number(text) : loadYaml().parse(text, { prettyErrors: false })
+    value = /^-?\d{1,15}$/.test(text) ? Number(text) : withoutCycle(loadYaml().parse(text, quietly))
   } catch {
     // The parser's message quotes the text; what counts is said without it.
     layer.problems.push({ key: path, origin, expected: 'expected valid YAML or JSON' })
@@ -73,8 +73,18 @@ export async function readSecretFile(path: string): Promise<string> {
   return (await readFile(path, 'utf8')).replace(/\r?\n$/, '')
 }
 
-async function addSecretFile(key: ConfigKey, path: string, env: Env, layer: Layer): Promise<void> {
+async function addSecretFile(key: ConfigKey, text: string, cwd: string, env: Env, layer: Layer): Promise<void> {
   const origin = `env ${key.env}_FILE`
+  // The secret itself in the place of its file is a likely mistake, and a path is repeated in messages.
+  if (text.includes('://')) {
+    layer.problems.push({
+      key: key.path,
+      origin,
+      expected: `expected the path of a file; a url belongs into ${key.env}`,
+    })
+    return
+  }
+  const path = resolve(cwd, text)
   if (env[key.env] !== undefined && env[key.env] !== '') {
     layer.problems.push({ key: key.path, origin, expected: `expected either ${key.env} or ${key.env}_FILE, not both` })
     return

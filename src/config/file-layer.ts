@@ -3,7 +3,7 @@ import { basename, resolve } from 'node:path'
 import type { Node } from 'yaml'
 import { BridgeError } from '../base/errors.ts'
 import { collectEntries, type Layer } from './entries.ts'
-import { loadYaml } from './yaml.ts'
+import { loadYaml, quietly, withoutCycle } from './yaml.ts'
 
 const defaultFile = 'wal2rabbit.yaml'
 
@@ -30,8 +30,7 @@ export function parseFile(name: string, text: string): Layer {
   const layer: Layer = { entries: [], problems: [] }
   const { LineCounter, parseDocument } = loadYaml()
   const lines = new LineCounter()
-  // Without "pretty" errors: those quote the line, which may hold a password.
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const document = parseDocument(text, { ...quietly, lineCounter: lines })
   for (const error of document.errors) {
     const line = lines.linePos(error.pos[0]).line
     layer.problems.push(notYaml(`${name}:${line}`, error.code))
@@ -43,9 +42,9 @@ export function parseFile(name: string, text: string): Layer {
   }
   let content: unknown
   try {
-    content = document.toJS()
+    content = withoutCycle(document.toJS())
   } catch {
-    // An alias without its anchor, or far too many of them; the message of the parser would quote the text.
+    // An alias without its anchor, inside of it, or far too many of them; the message of the parser would quote the text.
     layer.problems.push(notYaml(name, 'BAD_ALIAS'))
     return layer
   }

@@ -35,7 +35,12 @@ function showUrls(value: unknown): string {
 export function formatProblem(problem: Problem): string {
   const value = problem.shown === undefined ? '' : ` = ${problem.shown}`
   const remedy = problem.remedy === undefined || problem.remedy === '' ? '' : `; ${problem.remedy}`
-  return `${problem.key}${value} (${problem.origin}): ${problem.expected}${remedy}`
+  return withoutControls(`${problem.key}${value} (${problem.origin}): ${problem.expected}${remedy}`)
+}
+
+/** What was written as a key is repeated: it must not break the line, nor rule the terminal that shows it. */
+function withoutControls(line: string): string {
+  return line.replace(/[\p{Cc}\u2028\u2029]/gu, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** All problems as one error, a line each. */

@@ -4,3 +4,12 @@ import { createRequire } from 'node:module'
 export function loadYaml(): typeof import('yaml') {
   return createRequire(import.meta.url)('yaml')
 }
+
+/** Options of the parser: its "pretty" errors and its warnings quote the text, which may hold a password. */
+export const quietly = { prettyErrors: false, logLevel: 'error' } as const
+
+/** An alias inside of its own anchor makes a value without end. Throws a TypeError for such a one, else returns it. */
+export function withoutCycle(value: unknown): unknown {
+  JSON.stringify(value)
+  return value
+}

@@ -20,12 +20,16 @@ export class AggregateLanes {
     return lane === undefined
   }
 
-  /** Takes out the row, which must be the first of its aggregate. Returns the one that is first now. */
+  /**
+   * `row` is settled. When it was the first of its aggregate, takes it out, with settled ones right behind it (dead letters
+   * may be kept out of turn), and returns the one that is first now.
+   */
   leave(row: WindowRow): WindowRow | undefined {
     const key = laneKey(row)
     const lane = key === undefined ? undefined : this.#lanes.get(key)
     if (key === undefined || lane === undefined || lane.rows[lane.from] !== row) return undefined
-    lane.from++
+    do lane.from++
+    while (lane.rows[lane.from]?.state === 'settled')
     if (lane.from === lane.rows.length) {
       this.#lanes.delete(key)
       return undefined
@@ -43,10 +47,10 @@ export class AggregateLanes {
     return lane === undefined || lane.rows[lane.from] === row
   }
 
-  /** The row, which must be the first of its aggregate, and all behind it. */
-  rowsFrom(row: WindowRow): WindowRow[] {
+  /** All rows behind this one, which must be the first of its aggregate. */
+  rowsBehind(row: WindowRow): WindowRow[] {
     const lane = this.#laneOf(row)
-    return lane === undefined ? [row] : lane.rows.slice(lane.from)
+    return lane === undefined ? [] : lane.rows.slice(lane.from + 1)
   }
 
   clear(): void {

@@ -263,7 +263,9 @@ export class ConfirmWindow {
   keep(row: WindowRow, followers: boolean): WindowRow[] {
     if (row.state === 'discarded') return []
     assert(row.state === 'unsent', () => `row ${row.seq} kept while ${row.state}`)
-    const kept = followers && this.#lanes !== undefined ? this.#lanes.rowsFrom(row) : [row]
+    const behind = followers ? (this.#lanes?.rowsBehind(row) ?? []) : []
+    // Some may be on their way already, since before those in front of them were released.
+    const kept = [row, ...behind.filter(({ state }) => state === 'queued')]
     for (const one of kept) one.state = 'keeping'
     return kept
   }

@@ -7,16 +7,29 @@ const exchangeMemory = 15_000
 /** So many dead routes of an exchange make it a flood: then the other routes are not retried either. */
 const floodRoutes_min = 8
 const routes_max = 10_000
+/** So many events that came back from one route within a second make it a flood: then only probes are sent there. */
+const floodReturns_min = 100
+const floodPeriod = 1000 // milliseconds
+const probeInterval = 50 // milliseconds
+
+interface DeadRoute {
+  /** When the last event came back. */
+  diedAt: number
+  /** How many did since `countedFrom`. */
+  returns: number
+  countedFrom: number
+  probedAt: number
+}
 
 /**
- * What is known of routes that lead nowhere, so that a flood to them does not cost a series of retries for each event.
- * Every event is still sent, and is its own probe: it is only not retried when it comes back. One confirm makes the
- * route good again. An exchange that the broker closed the channel for is spared for a while, as each probe costs a
- * channel. No clock: times are the caller's, in milliseconds. Bounded.
+ * What is known of routes that lead nowhere, so that they cost little. An event to a dead route is still sent, and so is
+ * its own probe, but it is not tried again when it comes back; in a flood only some are sent. One confirm makes the route
+ * good again. An exchange that the broker closed the channel for is spared for a while, as each probe costs a channel.
+ * No clock: times are the caller's, in milliseconds. Bounded.
  */
 export class DeadRoutes {
-  /** By exchange, then routing key: when the last event came back. */
-  readonly #routes = new Map<string, Map<string, number>>()
+  /** By exchange, then routing key; the one that died last comes last, as a Map keeps the order of its keys. */
+  readonly #routes = new Map<string, Map<string, DeadRoute>>()
   readonly #exchanges = new Map<string, number>()
   #size = 0
 
@@ -24,13 +37,30 @@ export class DeadRoutes {
     return this.#size === 0
   }
 
+  /** Routes that are remembered. */
+  get size(): number {
+    return this.#size
+  }
+
   /** All retries of an event to this route were returned, or one while it is dead. */
   died({ exchange, routingKey }: OutboundMessage, now: number): void {
     if (this.#size >= routes_max) this.#forget()
-    const routes = this.#routes.get(exchange) ?? new Map<string, number>()
+    const routes = this.#routes.get(exchange) ?? new Map<string, DeadRoute>()
     this.#routes.set(exchange, routes)
-    if (!routes.has(routingKey)) this.#size++
-    routes.set(routingKey, now)
+    const route = routes.get(routingKey)
+    if (route === undefined) {
+      this.#size++
+      routes.set(routingKey, { diedAt: now, returns: 1, countedFrom: now, probedAt: now })
+      return
+    }
+    route.diedAt = now
+    routes.delete(routingKey)
+    routes.set(routingKey, route)
+    if (now - route.countedFrom >= floodPeriod) {
+      route.countedFrom = now
+      route.returns = 0
+    }
+    route.returns++
   }
 
   /** The broker took an event on this route. */
@@ -45,9 +75,21 @@ export class DeadRoutes {
   isDead({ exchange, routingKey }: OutboundMessage, now: number): boolean {
     const routes = this.#routes.get(exchange)
     if (routes === undefined) return false
-    const diedAt = routes.get(routingKey)
-    if (diedAt !== undefined) return now - diedAt < routeMemory
-    return routes.size >= floodRoutes_min && now - lastOf(routes) < routeMemory
+    for (const [key, { diedAt }] of routes) {
+      if (now - diedAt < routeMemory) break
+      routes.delete(key)
+      this.#size--
+    }
+    return routes.has(routingKey) || routes.size >= floodRoutes_min
+  }
+
+  /** Whether an event would only add to a flood, and need not be sent. Each `false` may be a probe that is due. */
+  isFlooded({ exchange, routingKey }: OutboundMessage, now: number): boolean {
+    const route = this.#routes.get(exchange)?.get(routingKey)
+    if (route === undefined || route.returns < floodReturns_min || now - route.countedFrom >= floodPeriod) return false
+    if (now - route.probedAt < probeInterval) return true
+    route.probedAt = now
+    return false
   }
 
   /** The broker closed the channel because of this exchange. */
@@ -70,10 +112,4 @@ export class DeadRoutes {
     this.#routes.clear()
     this.#size = 0
   }
-}
-
-function lastOf(routes: ReadonlyMap<string, number>): number {
-  let last = Number.NEGATIVE_INFINITY
-  for (const diedAt of routes.values()) if (diedAt > last) last = diedAt
-  return last
 }

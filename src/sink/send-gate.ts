@@ -69,7 +69,7 @@ export class SendGate {
   next(row: WindowRow, inFlight: number, now: number): SendStep {
     if (this.#alone?.state === 'in-flight') return waitForAnswer
     if (this.#options.isParked(row.aggregateType, row.aggregateId)) return parked
-    const refusal = row.refusal ?? this.#refusals.get(row) ?? this.#refusalOfExchange(row, now)
+    const refusal = row.refusal ?? this.#refusals.get(row) ?? this.#refusalOfRoute(row, now)
     if (refusal !== undefined) return { kind: 'keep', refusal }
     if (now < this.#notBefore) return { kind: 'wait', until: this.#notBefore }
     if (!this.#goesAlone(row)) return send
@@ -150,11 +150,14 @@ export class SendGate {
     this.#nextWake = Math.min(this.#nextWake, until)
   }
 
-  #refusalOfExchange(row: WindowRow, now: number): Refusal | undefined {
-    const exchange = row.message?.exchange
-    if (exchange === undefined || !this.#routes.isRefused(exchange, now)) return undefined
-    const text = `the broker closed the channel for another event to exchange "${exchange}" just now`
-    return { code: 'EVENT_REFUSED', text }
+  #refusalOfRoute({ message, unroutable }: WindowRow, now: number): Refusal | undefined {
+    if (message === undefined) return undefined
+    if (this.#routes.isRefused(message.exchange, now)) {
+      const text = `the broker closed the channel for another event to exchange "${message.exchange}" just now`
+      return { code: 'EVENT_REFUSED', text }
+    }
+    if (unroutable !== 'dead-letter' || this.#routes.isEmpty || !this.#routes.isFlooded(message, now)) return undefined
+    return { code: 'EVENT_UNROUTABLE', text: 'no queue took the many events that went there just before; not sent' }
   }
 
   #goesAlone(row: WindowRow): boolean {

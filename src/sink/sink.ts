@@ -53,7 +53,11 @@ export interface RefusedContent {
 /** Where a row came from: its columns as PostgreSQL printed them, and when its transaction committed. */
 export interface RowOrigin {
   readonly relation: { readonly columns: readonly { readonly name: string; readonly type: string }[] }
-  readonly tuple: { text(index: number): string | null; byteLength(index: number): number }
+  readonly tuple: {
+    text(index: number): string | null
+    bytes(index: number): Buffer | null
+    byteLength(index: number): number
+  }
   /** ISO 8601 with microseconds. */
   readonly transaction: { readonly committedAt: string }
 }

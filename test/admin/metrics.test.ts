@@ -18,6 +18,8 @@ test('every number of the status comes out under its own name', async () => {
   const own = [...samples].filter(([series]) => /^wal2rabbit_(?!state|slot_wal|confirm_latency)/.test(series))
   expect(Object.fromEntries(own)).toEqual({
     'wal2rabbit_build_info{version="0.1.0"}': 1,
+    wal2rabbit_dead_letters: 33,
+    wal2rabbit_parked_aggregates: 34,
     wal2rabbit_events_received_total: 21,
     wal2rabbit_events_published_total: 22,
     wal2rabbit_events_confirmed_total: 23,

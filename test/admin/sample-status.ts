@@ -34,6 +34,7 @@ export function sampleStatus(changes: Partial<Status> = {}): Status {
       ignored: 28,
       reconnects: { source: 29, sink: 30 },
     },
+    deadLetters: { parked: 33, aggregates: 34 },
     checkpoint: { storedAt: '2026-01-31T23:59:59.000Z', ageSeconds: 0.25, events: 31, epoch: 32, owner: 'host/4711' },
     sink: { state: 'open', blocked: false },
     ...changes,

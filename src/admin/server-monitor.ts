@@ -1,21 +1,19 @@
-import type { SlotSight } from './bridge-status.ts'
-
-/** Looks at the slot now and then, for status and metrics only; no decision hangs on it. */
-export class SlotMonitor {
-  readonly #look: () => Promise<SlotSight | undefined>
+/** Looks at the server now and then, for status and metrics only; no decision hangs on it. */
+export class ServerMonitor<Sight> {
+  readonly #look: () => Promise<Sight | undefined>
   readonly #interval: number
   #timer: NodeJS.Timeout | undefined
   #looking = false
-  #sight: SlotSight | undefined
+  #sight: Sight | undefined
 
   /** `look` gives undefined while there is no session; `interval` in milliseconds. */
-  constructor(look: () => Promise<SlotSight | undefined>, interval = 2000) {
+  constructor(look: () => Promise<Sight | undefined>, interval = 2000) {
     this.#look = look
     this.#interval = interval
   }
 
   /** The last look; undefined while nothing is known. */
-  get sight(): SlotSight | undefined {
+  get sight(): Sight | undefined {
     return this.#sight
   }
 
@@ -34,7 +32,7 @@ export class SlotMonitor {
     try {
       this.#sight = await this.#look()
     } catch {
-      // The session whose connection failed reports it; what is known of the slot is no longer true.
+      // The session whose connection failed reports it; what was seen is no longer true.
       this.#sight = undefined
     } finally {
       this.#looking = false

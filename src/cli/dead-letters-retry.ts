@@ -1,0 +1,145 @@
+import { hostname, userInfo } from 'node:os'
+import type { Client } from 'pg'
+import { BridgeError } from '../base/errors.ts'
+import { formatLsn } from '../base/lsn.ts'
+import { parseTableName } from '../base/sql.ts'
+import type { LoadedConfig } from '../config/load.ts'
+import { countDeadLetters, missingEvents } from '../dead-letter/find-dead-letters.ts'
+import { Redelivery } from '../dead-letter/redelivery.ts'
+import type { Selection } from '../dead-letter/selection.ts'
+import { resolveColumns } from '../routing/column-map.ts'
+import { createRouting } from '../routing/message.ts'
+import { type CliContext, type ExitCode, exitCodes, printData, printJson, printNote } from './context.ts'
+import { withDeadLetters } from './dead-letters-connection.ts'
+import { requireSelection, type SelectionFlags } from './dead-letters-options.ts'
+import { printMissing } from './dead-letters-show.ts'
+import { SinkRedeliverer } from './dead-letters-sink.ts'
+import { Tally } from './dead-letters-tally.ts'
+import { reportFailure } from './failure.ts'
+import { loadFor } from './options.ts'
+
+export function retryCommand(context: CliContext, ids: readonly string[], flags: SelectionFlags): Promise<ExitCode> {
+  return redeliver(context, ids, flags, 'retrying dead letters', async (run) => {
+    await run.redelivery.retry(run.selection)
+  })
+}
+
+export function discardCommand(
+  context: CliContext,
+  ids: readonly string[],
+  flags: SelectionFlags & { readonly yes?: boolean },
+): Promise<ExitCode> {
+  return redeliver(context, ids, flags, 'discarding dead letters', async ({ redelivery, selection, total }) => {
+    const terminal = context.stdout.isTTY === true && context.stderr.isTTY === true
+    if (flags.yes !== true && total > 0 && (total > 1 || !terminal)) {
+      throw new BridgeError('USAGE', `this would discard ${total} for good; say --yes if that is meant`)
+    }
+    await redelivery.discard(selection)
+  })
+}
+
+interface Run {
+  readonly redelivery: Redelivery
+  readonly selection: Selection
+  /** Dead letters that it selects. */
+  readonly total: number
+}
+
+/** What both commands have in common: who is missing, progress, SIGINT, the sum, the exit code. */
+async function redeliver(
+  context: CliContext,
+  ids: readonly string[],
+  flags: SelectionFlags,
+  doing: string,
+  work: (run: Run) => Promise<void>,
+): Promise<ExitCode> {
+  const asked = requireSelection(ids, flags)
+  const loaded = await loadFor(context, flags)
+  const redeliverer = new SinkRedeliverer(loaded)
+  const stop = stopOnSignals(context)
+  try {
+    return await withDeadLetters(loaded, doing, async (client, slot) => {
+      const missing = await missingEvents(client, slot, ids)
+      for (const eventId of missing) printMissing(context, eventId, slot)
+      // What comes in from here on is not meant: else a command would chase a bridge that adds more.
+      const selection = { ...asked, until: asked.until ?? (await now(client)) }
+      const total = await countDeadLetters(client, slot, selection)
+      const tally = new Tally(context, total)
+      const redelivery = new Redelivery({
+        client,
+        slot,
+        redeliverer,
+        routing: { ...reroutingOf(loaded) },
+        doneBy: doneBy(),
+        stopAsked: stop.asked,
+        onSettled: (letter, outcome) => {
+          tally.add(letter, outcome)
+          if (outcome.kind !== 'discarded') return
+          const position = `${formatLsn(letter.commitLsn)}#${letter.ordinal}`
+          const line = `discarded event ${letter.eventId ?? 'without id'} (${position}, ${letter.reasonCode})`
+          if (flags.json === true) printNote(context, line)
+          else printData(context, line)
+        },
+      })
+      let exitCode: ExitCode = exitCodes.done
+      try {
+        await work({ redelivery, selection, total })
+      } catch (error) {
+        if (error instanceof BridgeError && error.code === 'USAGE') throw error
+        tally.clear()
+        exitCode = reportFailure(error, context)
+      }
+      const left = exitCode === exitCodes.done ? await countDeadLetters(client, slot, selection) : 0
+      tally.finish(left, stop.asked())
+      if (flags.json === true) printJson(context, { ...tally.facts, notFound: missing, stopped: stop.asked() })
+      if (exitCode !== exitCodes.done) return exitCode
+      return tally.failed + left + missing.length > 0 || stop.asked() ? exitCodes.failed : exitCodes.done
+    })
+  } finally {
+    stop.dispose()
+    await redeliverer.close()
+  }
+}
+
+function reroutingOf({ config }: LoadedConfig) {
+  const routing = createRouting({
+    columns: resolveColumns(config.source.columns),
+    exchange: config.sink.exchange,
+    routingKey: config.sink.routingKey,
+    routes: config.routes,
+    unroutable: 'dead-letter',
+    maxMessageSize: config.sink.maxMessageSize,
+  })
+  return { route: routing.route.bind(routing), table: parseTableName(config.source.table) }
+}
+
+async function now(client: Client): Promise<string> {
+  const { rows } = await client.query<{ now: string }>({ text: 'SELECT clock_timestamp()::text AS now' })
+  return String(rows[0]?.now)
+}
+
+/** For the audit. A container may run under a number that has no name. */
+function doneBy(): string {
+  try {
+    return `${userInfo().username}@${hostname()}`
+  } catch {
+    return `uid ${process.getuid?.() ?? 'unknown'}@${hostname()}`
+  }
+}
+
+/** The first SIGINT or SIGTERM lets the batch be finished, a second one ends the process: rows stay as they are. */
+function stopOnSignals(context: CliContext): { asked: () => boolean; dispose: () => void } {
+  let asked = false
+  const onSignal = () => {
+    if (asked) process.exit(exitCodes.failed)
+    asked = true
+    printNote(context, '\nstopping after this batch')
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal)
+  return {
+    asked: () => asked,
+    dispose: () => {
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)
+    },
+  }
+}
