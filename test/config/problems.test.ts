@@ -124,8 +124,8 @@ const table: readonly [Given, string][] = [
     'routes[0].headers.a = [1] (wal2rabbit.yaml:2): expected a text, a number, or true or false',
   ],
   [
-    env('DELIVERY_ORDER', 'aggregate'),
-    'delivery.order = "aggregate" (env WAL2RABBIT_DELIVERY_ORDER): expected commit: aggregate is not yet supported in this version',
+    env('DELIVERY_ORDER', 'strict'),
+    'delivery.order = "strict" (env WAL2RABBIT_DELIVERY_ORDER): expected commit or aggregate',
   ],
   [
     env('DELIVERY_UNROUTABLE', 'ignore'),
@@ -189,4 +189,19 @@ test('a missing url says every way to set it', async () => {
   expect(line).toContain(
     'set WAL2RABBIT_SOURCE_URL, WAL2RABBIT_SOURCE_URL_FILE, DATABASE_URL, or source.url in wal2rabbit.yaml',
   )
+})
+
+test('a value that holds itself is refused, in the file and in a variable', async () => {
+  expect(await problemsOf({ yaml: 'sink: { topology: { queues: &a [*a] } }' })).toEqual([
+    'the file (wal2rabbit.yaml): expected valid YAML (BAD_ALIAS)',
+  ])
+  expect(await problemsOf({ set: ['sink.topology.queues=&a [*a]'] })).toEqual([
+    'sink.topology.queues (--set): expected valid YAML or JSON',
+  ])
+})
+
+test('a key with control characters neither breaks its line nor rules the terminal', async () => {
+  expect(await problemsOf({ yaml: '"a\\nb\\e[31m": 1' })).toEqual([
+    expect.stringMatching(/^a\\u000ab\\u001b\[31m \(wal2rabbit\.yaml:1\): expected a known key/),
+  ])
 })

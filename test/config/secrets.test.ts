@@ -1,6 +1,6 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '../../src/config/load.ts'
 import { fineUrls, type Given, problemsOf, temporaryFolder } from './fixture.ts'
 
@@ -15,6 +15,7 @@ test.each<[string, Given]>([
   ['a refused sslmode', { env: { DATABASE_URL: `postgres://u:${canary}@h/d?sslmode=prefer` } }],
   ['a password as a parameter', { env: { DATABASE_URL: `postgres://h/d?sslmode=prefer&password=${canary}` } }],
   ['a password where a url belongs', { env: { WAL2RABBIT_SOURCE_URL: canary } }],
+  ['a url in the place of its file', { env: { WAL2RABBIT_SOURCE_URL_FILE: `postgres://u:${canary}@h/d` } }],
   ['a password under an unknown key', { yaml: `source: { password: ${canary} }` }],
   ['a password under an unknown variable', { env: { WAL2RABBIT_SOURCE_PASSWORD: canary } }],
   ['a url under another key', { yaml: `source: { slot: 'postgres://u:${canary}@h/d' }` }],
@@ -84,4 +85,15 @@ test('a secret that can no longer be read, or is no url any more, is an error of
 test('urls that no file gave stay what they were', async () => {
   const loaded = await loadConfig({ env: fineUrls, cwd: await temporaryFolder() })
   expect([await loaded.sourceUrl(), await loaded.sinkUrls()]).toEqual([fineUrls.DATABASE_URL, [fineUrls.AMQP_URL]])
+})
+
+test('the YAML parser warns of nothing on its own: what it would print is the text itself', async () => {
+  const warnings: Error[] = []
+  const onWarning = (warning: Error) => void warnings.push(warning)
+  process.on('warning', onWarning)
+  onTestFinished(() => void process.off('warning', onWarning))
+  await problemsOf({ yaml: `? { url: postgres://u:${canary}@h/d }\n: 1` })
+  await problemsOf({ set: [`sink.url=!x ${canary}`] })
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(warnings).toEqual([])
 })

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from 'vitest'
-import { keepalive, notice, type Script, ScriptedPostgres, walData } from './scripted-postgres.ts'
+import { keepalive, message, notice, type Script, ScriptedPostgres, walData } from './scripted-postgres.ts'
 import { SourceReader } from './source-stage.ts'
 
 let server: ScriptedPostgres | undefined
@@ -30,6 +30,20 @@ test('a message that nobody knows ends the session, not the process', async () =
   server.send(keepalive(0x200n, false), walData(Buffer.from('?')), keepalive(0x300n, false))
   expect(await reader.end()).toMatchObject({ code: 'SOURCE_PROTOCOL' })
   // What came before it was handed on, what came after it was not.
+  expect(reader.events).toEqual([{ kind: 'idle', walEnd: 0x200n }])
+})
+
+test.each([
+  ['XLogData that is cut short', Buffer.from('w\0\0')],
+  ['XLogData without a payload', Buffer.alloc(25, 'w')],
+  ['a keep-alive that is cut short', Buffer.alloc(17, 'k')],
+  ['a frame of another kind', Buffer.alloc(40, 'z')],
+  ['an empty frame', Buffer.alloc(0)],
+])('%s ends the session, not the process', async (_, frame) => {
+  const { server, reader } = await start()
+  reader.source.resume()
+  server.send(keepalive(0x200n, false), message('d', frame), keepalive(0x300n, false))
+  expect(await reader.end()).toMatchObject({ code: 'SOURCE_PROTOCOL' })
   expect(reader.events).toEqual([{ kind: 'idle', walEnd: 0x200n }])
 })
 

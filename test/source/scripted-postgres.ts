@@ -25,7 +25,7 @@ export class ScriptedPostgres {
 
   constructor(script: Script) {
     this.#script = script
-    this.#server = createServer({ allowHalfOpen: true }, (socket) => {
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
       this.#socket = socket
       socket.on('data', (bytes) => this.#read(bytes))
       socket.on('end', () => {
