@@ -182,6 +182,7 @@ function makeDeadLetterStore(loaded: LoadedConfig, memory: CheckpointMemory): De
   return new DeadLetterStore({
     slot: source.slot,
     scope: deadLetter.scope,
+    ownerEpoch: () => memory.epoch,
     connect: async () =>
       connectCheckpoint({
         url: await loaded.sourceUrl(),

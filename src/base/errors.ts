@@ -41,7 +41,7 @@ export const errorTable = {
   SOURCE_IN_RECOVERY: { action: 'retry', remedy: 'Point source.url at the primary, or promote this server.' },
   SOURCE_AUTH_FAILED: {
     action: 'halt-retry',
-    remedy: 'Check user and password of source.url and the pg_hba.conf line for this role (see docs/operations.md).',
+    remedy: 'Check user and password of source.url and the pg_hba.conf line for this role (see docs/security.md).',
   },
   SOURCE_DATABASE_MISSING: { action: 'halt-retry', remedy: 'Check the database name in source.url.' },
   SOURCE_PERMISSION_DENIED: {
@@ -82,17 +82,17 @@ export const errorTable = {
   SLOT_MISSING: {
     action: 'halt',
     remedy:
-      'First use: run "wal2rabbit init". Otherwise the slot was dropped and events since the stored LSN may be missing from it: see "slot missing" in docs/operations.md.',
+      'First use: run "wal2rabbit init". Otherwise the slot was dropped and events since the stored LSN may be missing from it: see SLOT_MISSING in docs/runbook.md.',
   },
   SLOT_INVALIDATED: {
     action: 'halt',
     remedy:
-      'PostgreSQL discarded WAL that the slot needed (max_slot_wal_keep_size or idle_replication_slot_timeout): see "slot invalidated" in docs/operations.md.',
+      'PostgreSQL discarded WAL that the slot needed (max_slot_wal_keep_size or idle_replication_slot_timeout): see SLOT_INVALIDATED in docs/runbook.md.',
   },
   SLOT_AHEAD: {
     action: 'halt',
     remedy:
-      'The slot was re-created or advanced by somebody; events between the stored LSN and the slot would be skipped: see "slot ahead" in docs/operations.md.',
+      'The slot was re-created or advanced by somebody; events between the stored LSN and the slot would be skipped: see SLOT_AHEAD in docs/runbook.md.',
   },
   SLOT_WRONG_PLUGIN: {
     action: 'halt',
@@ -105,20 +105,22 @@ export const errorTable = {
   },
   STORED_AHEAD_OF_WAL: {
     action: 'halt',
-    remedy: "The stored LSN lies beyond the server's WAL (restored or replaced server): see docs/operations.md.",
+    remedy:
+      "The stored LSN lies beyond the server's WAL (restored or replaced server): see STORED_AHEAD_OF_WAL in docs/runbook.md.",
   },
   TIMELINE_DIVERGED: {
     action: 'halt',
-    remedy: 'The server was promoted before the stored LSN reached it: see "timeline diverged" in docs/operations.md.',
+    remedy: 'The server was promoted before the stored LSN reached it: see TIMELINE_DIVERGED in docs/runbook.md.',
   },
   PUBLICATION_MISSING: {
     action: 'halt',
     remedy:
-      'Run "wal2rabbit init", then restart the bridge. When rows were inserted meanwhile that is not enough: see "publication missing or incomplete" in docs/operations.md.',
+      'Run "wal2rabbit init", then restart the bridge. When rows were inserted meanwhile that is not enough: see PUBLICATION_MISSING in docs/runbook.md.',
   },
   PUBLICATION_INCOMPLETE: {
     action: 'halt',
-    remedy: 'Correct the publication as the message says ("wal2rabbit check" lists it), then restart the bridge.',
+    remedy:
+      'Correct the publication as the message says ("wal2rabbit check" lists it), then restart the bridge. Rows inserted meanwhile are not streamed: see PUBLICATION_INCOMPLETE in docs/runbook.md.',
   },
   TABLE_MISSING: {
     action: 'halt',

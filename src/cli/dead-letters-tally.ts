@@ -19,12 +19,16 @@ export class Tally {
   #failed = 0
   #discarded = 0
   #waiting = 0
-  #shownAt = performance.now()
+  readonly #now: () => number
+  #shownAt: number
   #bar = false
 
-  constructor(context: CliContext, total: number) {
+  /** `now` gives milliseconds. */
+  constructor(context: CliContext, total: number, now: () => number = () => performance.now()) {
     this.#context = context
     this.#total = total
+    this.#now = now
+    this.#shownAt = now()
   }
 
   get failed(): number {
@@ -82,7 +86,7 @@ export class Tally {
 
   #show(): void {
     const terminal = this.#context.stderr.isTTY === true
-    const now = performance.now()
+    const now = this.#now()
     if (now - this.#shownAt < (terminal ? barInterval : lineInterval)) return
     this.#shownAt = now
     const done = this.#delivered + this.#failed + this.#discarded

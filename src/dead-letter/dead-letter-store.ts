@@ -15,6 +15,8 @@ export interface DeadLetterStoreOptions {
   readonly scope: 'event' | 'aggregate'
   /** A connection of its own, whose commits are durable before they are answered. Rejects with a BridgeError. */
   readonly connect: () => Promise<ControlConnection>
+  /** The epoch under which this process owns the checkpoint: nothing is kept once another owner has claimed it. */
+  readonly ownerEpoch?: () => bigint | undefined
   /** Gives the driver's errors a code; `doing` completes "failed while …". */
   readonly toError: (error: unknown, doing: string) => BridgeError
   /** Most parked aggregates held in memory; default 100,000. */
@@ -74,6 +76,7 @@ export class DeadLetterStore implements UndeliverableKeeper {
   keep(items: readonly Undeliverable[]): Promise<readonly Verdict[]> {
     return this.#inTurn(async () => {
       const kept = await this.#transaction('storing dead letters', async (client) => {
+        await this.#checkOwner(client)
         if (this.#stale && this.#options.scope === 'aggregate') await this.#load(client)
         return this.#keep(client, items)
       })
@@ -101,6 +104,20 @@ export class DeadLetterStore implements UndeliverableKeeper {
     const released = items.filter((_, index) => verdicts[index] === 'released')
     const stillParked = new Set(keysOf(parked))
     return { verdicts, parked, released: released.filter(({ row }) => !stillParked.has(keyOf(row) ?? '')) }
+  }
+
+  /** A bridge that was stopped for a while must not park what the one that took over has delivered. */
+  async #checkOwner(client: PostgresClient): Promise<void> {
+    const { slot, ownerEpoch } = this.#options
+    const epoch = ownerEpoch?.()
+    if (epoch === undefined) return
+    const { rows } = await client.query({
+      name: 'wal2rabbit_keeper',
+      text: 'SELECT 1 FROM wal2rabbit.checkpoint WHERE slot = $1 AND epoch = $2',
+      values: [slot, epoch],
+    })
+    if (rows.length > 0) return
+    throw new BridgeError('CHECKPOINT_FENCED', `checkpoint of slot ${slot} no longer has epoch ${epoch}`)
   }
 
   #checkRoom(parked: readonly Undeliverable[]): void {
