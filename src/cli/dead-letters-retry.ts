@@ -118,11 +118,12 @@ async function now(client: Client): Promise<string> {
   return String(rows[0]?.now)
 }
 
-/** For the audit. A container may run under a number that has no name. */
+/** For the audit. */
 function doneBy(): string {
   try {
     return `${userInfo().username}@${hostname()}`
   } catch {
+    // A container may run under a number that has no name.
     return `uid ${process.getuid?.() ?? 'unknown'}@${hostname()}`
   }
 }

@@ -18,7 +18,7 @@ export interface DrainOptions {
 }
 
 /** Aggregates whose oldest dead letters are looked at together. */
-const group_size = 100
+const group_size = 500
 /** Releases of an aggregate that failed, as the bridge parked another event meanwhile, before the bridge is held off. */
 const releaseTries_max = 3
 /** Looks at an aggregate that somebody else is retrying before it is left to them. */

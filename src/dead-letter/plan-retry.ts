@@ -17,6 +17,8 @@ export interface Candidate {
 }
 
 export const batch_rows_max = 500
+/** Candidates are small, and each page may cost a look at the whole table. */
+const page_rows_max = 5000
 export const batch_bytes_max = 8 * 1024 * 1024
 
 const candidateSql = `letter.id::text AS id, letter.commit_lsn::text AS commit_lsn, letter.ordinal::text AS ordinal,
@@ -29,7 +31,7 @@ export async function nextPage(
   selection: Selection,
   after: Candidate | undefined,
 ): Promise<Candidate[]> {
-  const values: unknown[] = [slot, batch_rows_max]
+  const values: unknown[] = [slot, page_rows_max]
   const place = (value: unknown) => `$${values.push(value)}`
   const behind =
     after === undefined

@@ -67,7 +67,7 @@ export class KeepQueue {
         await this.#keep(batch)
         attempt = 0
       } catch (error) {
-        if (this.#stopped) return
+        if (this.#stopped) return // whatever it was: the rows are unsettled, and come again
         const delay = backoffDelay({ initialDelay: 200, maxDelay: this.#options.mendInterval }, ++attempt)
         this.#note(toBridgeError(error), delay)
         await new Promise<void>((resolve) => {

@@ -45,8 +45,10 @@ export async function openPublishChannel(options: OpenChannelOptions): Promise<P
     return new PublishChannel(connection, channel, options.handlers)
   } catch (error) {
     await connection.close()
-    if (late)
-      throw new BridgeError('SINK_UNREACHABLE', `${connection.endpoint} gave no answer within ${setupTimeout} ms`)
+    if (late) {
+      const text = `${connection.endpoint} gave no answer within ${setupTimeout} ms`
+      throw new BridgeError('SINK_UNREACHABLE', text, { cause: error })
+    }
     throw connectFailure(error, connection.endpoint)
   } finally {
     clearTimeout(timer)
