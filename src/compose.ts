@@ -11,22 +11,19 @@ import { parseTableName } from './base/sql.ts'
 import { version } from './base/version.ts'
 import { Bridge } from './bridge.ts'
 import { CheckpointMemory, PostgresCheckpoint } from './checkpoint/postgres-checkpoint.ts'
+import { makeSink } from './compose-sink.ts'
 import type { LoadedConfig } from './config/load.ts'
 import { DeadLetterStore } from './dead-letter/dead-letter-store.ts'
 import { countParked } from './dead-letter/find-dead-letters.ts'
 import { resolveColumns } from './routing/column-map.ts'
 import { createRouting } from './routing/message.ts'
-import { brokerTls } from './setup/broker-tls.ts'
 import { connectCheckpoint } from './setup/checkpoint-connection.ts'
 import { verifyOutbox } from './setup/outbox-guard.ts'
 import { inspectSlotForResume } from './setup/resume-slot.ts'
-import { routeExchanges } from './setup/route-exchanges.ts'
 import { readTimelineHistory } from './setup/server-timeline.ts'
 import { sessionConnection } from './setup/session-connection.ts'
 import { ConfirmWindow } from './sink/confirm-window.ts'
 import { PublishLease } from './sink/publish-lease.ts'
-import type { PublisherOptions } from './sink/publisher.ts'
-import { RabbitmqSink } from './sink/rabbitmq-sink.ts'
 import { toSourceError } from './source/failure.ts'
 import { PostgresSource } from './source/postgres-source.ts'
 import { inspectSlot } from './source/slot.ts'
@@ -62,7 +59,15 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
   const window = new ConfirmWindow(config.sink.confirmWindow, { order })
   const lease = new PublishLease()
   const deadLetters = makeDeadLetterStore(loaded, memory)
-  const sink = await makeSink(loaded, { window, order, lease, keeper: deadLetters, confirmLatency, log })
+  const sink = await makeSink(loaded, {
+    window,
+    order,
+    lease,
+    keeper: deadLetters,
+    retry: config.delivery.retry,
+    onConfirmLatency: (ms, count) => confirmLatency.observe(ms / 1000, count),
+    log,
+  })
   let session: { bridge: Bridge; checkpoint: PostgresCheckpoint } | undefined
 
   const newSession = async (onStreaming: () => void): Promise<Bridge> => {
@@ -151,28 +156,6 @@ function makeRouting({ config }: LoadedConfig) {
     routes: config.routes,
     unroutable: config.delivery.unroutable,
     maxMessageSize: config.sink.maxMessageSize,
-  })
-}
-
-interface SinkParts extends Pick<PublisherOptions, 'window' | 'order' | 'lease' | 'keeper'> {
-  readonly confirmLatency: LatencyHistogram
-  readonly log: Logger
-}
-
-async function makeSink(loaded: LoadedConfig, { confirmLatency, ...parts }: SinkParts) {
-  const { sink, delivery, routes } = loaded.config
-  return new RabbitmqSink({
-    ...parts,
-    urls: () => loaded.sinkUrls(),
-    tls: await brokerTls(sink.tls),
-    heartbeat: sink.heartbeat,
-    connectTimeout: sink.connectTimeout,
-    version,
-    exchanges: [{ name: sink.exchange, key: 'sink.exchange' }, ...routeExchanges(sink.exchange, routes)],
-    topology: sink.topology,
-    confirmTimeout: sink.confirmTimeout,
-    retry: delivery.retry,
-    onConfirmLatency: (ms, count) => confirmLatency.observe(ms / 1000, count),
   })
 }
 

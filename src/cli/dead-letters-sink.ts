@@ -1,12 +1,10 @@
 import { BridgeError } from '../base/errors.ts'
 import { noLsn } from '../base/lsn.ts'
-import { version } from '../base/version.ts'
+import { makeSink } from '../compose-sink.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import type { Delivery, Outcome, Redeliverer } from '../dead-letter/publish-again.ts'
-import { brokerTls } from '../setup/broker-tls.ts'
-import { routeExchanges } from '../setup/route-exchanges.ts'
 import { ConfirmWindow, type WindowRowInput } from '../sink/confirm-window.ts'
-import { RabbitmqSink } from '../sink/rabbitmq-sink.ts'
+import type { Sink } from '../sink/sink.ts'
 import type { Undeliverable, UndeliverableKeeper } from '../sink/undeliverable.ts'
 
 /** How long the broker may be away, or take nothing, before a command gives up; milliseconds. */
@@ -17,7 +15,7 @@ export class SinkRedeliverer implements Redeliverer {
   readonly #loaded: LoadedConfig
   readonly #window: ConfirmWindow
   readonly #failures = new Failures()
-  #sink: RabbitmqSink | undefined
+  #sink: Sink | undefined
   #wake: () => void = () => {}
   #closed = false
 
@@ -47,7 +45,7 @@ export class SinkRedeliverer implements Redeliverer {
   }
 
   /** Resolves when every row is settled, or with the reason why that is not to be expected. */
-  async #settled(sink: RabbitmqSink): Promise<BridgeError | undefined> {
+  async #settled(sink: Sink): Promise<BridgeError | undefined> {
     let away: number | undefined
     while (!this.#window.isEmpty) {
       if (sink.state === 'failing' || sink.state === 'stuck') return sink.reason ?? unreachable()
@@ -74,21 +72,12 @@ export class SinkRedeliverer implements Redeliverer {
     return { kind: unsettled === undefined || unsettled.state === 'settled' ? 'delivered' : 'unknown' }
   }
 
-  async #start(): Promise<RabbitmqSink> {
-    const { sink: config, routes, delivery } = this.#loaded.config
-    const sink = new RabbitmqSink({
+  async #start(): Promise<Sink> {
+    const sink = await makeSink(this.#loaded, {
       window: this.#window,
       keeper: this.#failures,
       order: 'aggregate',
-      urls: () => this.#loaded.sinkUrls(),
-      tls: await brokerTls(config.tls),
-      heartbeat: config.heartbeat,
-      connectTimeout: config.connectTimeout,
-      version,
-      exchanges: [{ name: config.exchange, key: 'sink.exchange' }, ...routeExchanges(config.exchange, routes)],
-      topology: config.topology,
-      confirmTimeout: config.confirmTimeout,
-      retry: { ...delivery.retry, attempts: 1 },
+      retry: { ...this.#loaded.config.delivery.retry, attempts: 1 },
       log: { info() {}, warn() {} },
     })
     sink.start({ onProgress: () => this.#wake(), onState: () => this.#wake() })
