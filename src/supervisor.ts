@@ -136,7 +136,8 @@ export class Supervisor {
       case 'retry': {
         const delay = backoffDelay(retry, attempt)
         log[repeated ? 'debug' : 'warn']({ err: error, delay }, 'session ended, trying again')
-        if (error.code === 'SOURCE_BACKPRESSURE') await this.#until(() => window.hasRoom)
+        // Only a session may publish: to wait for room alone would be to wait for ever.
+        if (error.code === 'SOURCE_BACKPRESSURE') await this.#until(() => window.hasRoom || this.#brokerTakes)
         return this.#sleep(delay)
       }
       case 'halt-retry':
@@ -163,6 +164,13 @@ export class Supervisor {
   #onState(): void {
     this.#noteState()
     this.#session?.onProgress()
+    this.#wake()
+  }
+
+  /** Whether publishes would be taken; an event that waits for a queue is one that must be tried again. */
+  get #brokerTakes(): boolean {
+    const { state, reason } = this.#options.sink
+    return state === 'open' || (state === 'blocked' && reason?.code !== 'SINK_BLOCKED')
   }
 
   get #isHalted(): boolean {

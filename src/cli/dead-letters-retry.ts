@@ -9,6 +9,7 @@ import { Redelivery } from '../dead-letter/redelivery.ts'
 import type { Selection } from '../dead-letter/selection.ts'
 import { resolveColumns } from '../routing/column-map.ts'
 import { createRouting } from '../routing/message.ts'
+import { attempt } from '../setup/connect.ts'
 import { type CliContext, type ExitCode, exitCodes, printData, printJson, printNote } from './context.ts'
 import { withDeadLetters } from './dead-letters-connection.ts'
 import { requireSelection, type SelectionFlags } from './dead-letters-options.ts'
@@ -83,14 +84,16 @@ async function redeliver(
       })
       let exitCode: ExitCode = exitCodes.done
       try {
-        await work({ redelivery, selection, total })
+        await attempt(doing, () => work({ redelivery, selection, total }))
       } catch (error) {
         if (error instanceof BridgeError && error.code === 'USAGE') throw error
         tally.clear()
         exitCode = reportFailure(error, context)
+        // Then the broker alone is in trouble, and the count of what is left can still be read.
+        if (!(error instanceof BridgeError) || !error.code.startsWith('SINK_')) return exitCode
       }
-      const left = exitCode === exitCodes.done ? await countDeadLetters(client, slot, selection) : 0
-      tally.finish(left, stop.asked())
+      const left = await countDeadLetters(client, slot, selection)
+      tally.finish(left, stop.asked() || exitCode !== exitCodes.done)
       if (flags.json === true) printJson(context, { ...tally.facts, notFound: missing, stopped: stop.asked() })
       if (exitCode !== exitCodes.done) return exitCode
       return tally.failed + left + missing.length > 0 || stop.asked() ? exitCodes.failed : exitCodes.done

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type pg from 'pg'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { removeDeadLetters } from '../../src/dead-letter/settle-dead-letters.ts'
 import { type CheckOptions, runCheck } from '../../src/setup/check.ts'
 import { connectControl, endControl } from '../../src/setup/connect.ts'
 import type { CheckFinding } from '../../src/setup/finding.ts'
@@ -135,6 +136,11 @@ test('the role of sql/roles.sql may do all that a running bridge does, and owns 
       await bridge.query(`UPDATE wal2rabbit.checkpoint SET version = version + 1`)
       await bridge.query(`INSERT INTO wal2rabbit.dead_letter (slot, commit_lsn, ordinal, reason_code, reason_text)
         VALUES ('s', '0/1', 0, 'EVENT_INVALID', 'x')`)
+      await bridge.query(`INSERT INTO wal2rabbit.parked_aggregate VALUES ('s', 'k', 'order', '1', 'e')`)
+      await bridge.query(`SELECT FROM wal2rabbit.parked_aggregate FOR UPDATE`)
+      await bridge.query(`DELETE FROM wal2rabbit.parked_aggregate`)
+      await removeDeadLetters(bridge, ['1'], 'discarded', 'test@host')
+      await expect(bridge.query('DELETE FROM wal2rabbit.dead_letter_audit')).rejects.toMatchObject({ code: '42501' })
       await bridge.query(`DELETE FROM wal2rabbit.checkpoint_history`)
       await bridge.query(`SELECT pg_copy_logical_replication_slot($1, 'copy_of_check', true)`, [options.slot])
       await bridge.query(`SELECT count(*) FROM outbox`)

@@ -14,6 +14,7 @@ test('released files are never edited: their checksums stay', async () => {
   expect(checksums).toMatchInlineSnapshot(`
     {
       "001_bookkeeping.sql": "867da58647aeed1f2a9c7a75495a2ef6eff039357c73ec92a51eca0dbd71c65c",
+      "002_dead_letters.sql": "46afd9403f1aa49f4522d0d973a6eae3e5ab198a0af2916ac43a22b785603499",
     }
   `)
 })
@@ -45,6 +46,7 @@ test('the partitioned outbox has the same columns as the plain one', async () =>
 test('every file of sql is known', async () => {
   expect((await readdir(sqlFolder)).sort()).toEqual([
     '001_bookkeeping.sql',
+    '002_dead_letters.sql',
     'outbox-partitioned.sql',
     'outbox.sql',
     'roles.sql',
