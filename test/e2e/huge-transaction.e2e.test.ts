@@ -2,7 +2,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { freshDatabase, sharedRabbit } from '../support/services.ts'
 import { Stage } from '../support/stage.ts'
 
-const rows = Number(process.env.WAL2RABBIT_TEST_HUGE_ROWS ?? 1_000_000)
+const rows = Number(process.env.WAL2RABBIT_TEST_HUGE_ROWS ?? 300_000)
 /** The budget is 120 MB, measured by the benchmark. Here: the process does not grow with the rows, also on a busy machine. */
 const limitMb = 160
 
