@@ -26,19 +26,30 @@ async function helpOf(...args: string[]): Promise<string> {
   return out
 }
 
+/** `wal2rabbit dead-letters list --reason EVENT_NACKED`: its words up to the first flag or value, and its flags. */
+function callsIn(text: string): { call: string; words: string[]; flags: string[] }[] {
+  const calls = text.matchAll(
+    /(?:^ *|[`"*]|\$ )((?:wal2rabbit|node dist\/cli\/main\.js)[ \n]([a-z][a-z-]*(?: [a-z]+)?)[^`"\n#]*)/gm,
+  )
+  return [...calls].map((match) => ({
+    call: match[1]!,
+    words: match[2]!.split(' '),
+    flags: match[1]!.match(/--[a-z-]+/g) ?? [],
+  }))
+}
+
 test('every command and flag that a document names exists', async () => {
   const commands = [...(await helpOf()).matchAll(/^ {2}([a-z][a-z-]*) /gm)].map((match) => match[1]!)
   expect(commands).toContain('init')
+  const deadLetters = [...(await helpOf('dead-letters')).matchAll(/^ {2}([a-z]+) /gm)].map((match) => match[1]!)
+  expect(deadLetters).toContain('retry')
   const wrong: string[] = []
   for (const { page, text } of texts) {
-    const calls = text.matchAll(
-      /(?:^|[`"*]|\$ )(?:wal2rabbit|node dist\/cli\/main\.js)[ \n]([a-z][a-z-]*)((?: --[a-z-]+)*)/gm,
-    )
-    for (const [call, command, flags] of calls) {
-      if (!commands.includes(command!)) wrong.push(`${page}: ${call}`)
-      const help = await helpOf(command!)
-      for (const flag of flags!.trim().split(' '))
-        if (flag !== '' && !help.includes(flag)) wrong.push(`${page}: ${call}`)
+    for (const { call, words, flags } of callsIn(text)) {
+      const group = words[0] === 'dead-letters'
+      const known = commands.includes(words[0]!) && (!group || words[1] === undefined || deadLetters.includes(words[1]))
+      const help = known ? await helpOf(...words.slice(0, group ? 2 : 1)) : ''
+      if (!known || flags.some((flag) => !help.includes(`${flag} `))) wrong.push(`${page}: ${call}`)
     }
   }
   expect(wrong).toEqual([])
@@ -59,12 +70,12 @@ test('every key of the configuration that a document names exists', () => {
   const named = texts
     .filter(({ page }) => page.endsWith('.md'))
     .flatMap(({ page, text }) =>
-      [...text.matchAll(/`((?:source|sink|delivery|checkpoint|replay|admin|log|shutdown)\.[a-zA-Z.]+)/g)].map(
-        (match) => ({
-          page,
-          key: match[1]!,
-        }),
-      ),
+      [
+        ...text.matchAll(/`((?:source|sink|delivery|deadLetter|checkpoint|replay|admin|log|shutdown)\.[a-zA-Z.]+)/g),
+      ].map((match) => ({
+        page,
+        key: match[1]!,
+      })),
     )
   expect(named.length).toBeGreaterThan(50)
   expect(named.filter(({ key }) => !known.some((path) => path === key || path.startsWith(`${key}.`)))).toEqual([])

@@ -97,14 +97,14 @@ test('a stage imports base, and of another stage types only', () => {
 })
 
 test('neither a stage nor the bridge nor the supervisor imports an edge', () => {
-  const middle = [...stages, 'base', 'bridge.ts', 'supervisor.ts']
+  const middle = [...stages, 'base', 'bridge.ts', 'ownership.ts', 'supervisor.ts']
   expect(shown(imports.filter(({ from, to }) => middle.includes(roomOf(from)) && edges.includes(roomOf(to))))).toEqual(
     [],
   )
 })
 
 test('the bridge and the supervisor import no package: bytes, SQL and AMQP have no place in them', () => {
-  const orchestrators = ['bridge.ts', 'supervisor.ts']
+  const orchestrators = ['bridge.ts', 'ownership.ts', 'supervisor.ts']
   expect(shown(imports.filter(({ from, to }) => orchestrators.includes(from) && !isOurs(to)))).toEqual([])
 })
 
