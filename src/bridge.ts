@@ -99,7 +99,11 @@ export class Bridge {
       this.#positions = new Positions(window.settled, resume.stored, resume.acknowledged)
       await source.start(resume.start, {
         onEvents: (events) => this.#onEvents(events),
-        onEnd: (error) => this.#end(toBridgeError(error ?? new BridgeError('SOURCE_CONNECTION_LOST', 'stream ended'))),
+        onEnd: (error) => {
+          // Also while draining: without the slot, what is unsent may already be another bridge's.
+          this.#ownership.end()
+          this.#end(toBridgeError(error ?? new BridgeError('SOURCE_CONNECTION_LOST', 'stream ended')))
+        },
       })
       const claimedAt = performance.now()
       await checkpoint.claim()

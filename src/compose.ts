@@ -18,7 +18,7 @@ import { countParked } from './dead-letter/find-dead-letters.ts'
 import { resolveColumns } from './routing/column-map.ts'
 import { createRouting } from './routing/message.ts'
 import { connectCheckpoint } from './setup/checkpoint-connection.ts'
-import { verifyOutbox } from './setup/outbox-guard.ts'
+import { identifyOutbox, verifyOutbox } from './setup/outbox-guard.ts'
 import { inspectSlotForResume } from './setup/resume-slot.ts'
 import { readTimelineHistory } from './setup/server-timeline.ts'
 import { sessionConnection } from './setup/session-connection.ts'
@@ -203,6 +203,7 @@ function makeCheckpoint(loaded: LoadedConfig, url: string, memory: CheckpointMem
         }),
       inspectSlot: inspectSlotForResume,
       verifyTable: (client) => verifyOutbox(client, names),
+      identifyTable: (client) => identifyOutbox(client, names),
       readTimelineHistory: (timeline) => readTimelineHistory(url, timeline),
       toError: (error, doing) => toSourceError(error, { doing }),
     },

@@ -75,7 +75,10 @@ export class Supervisor {
 
   /** Why the bridge does not stream; undefined when it does, or has only begun. */
   get reason(): BridgeError | undefined {
-    return this.#failure ?? this.#options.sink.reason
+    const { sink } = this.#options
+    // What somebody must mend comes before an outage that ends by itself.
+    if (this.#sinkHalts && this.#failure?.action === 'retry') return sink.reason
+    return this.#failure ?? sink.reason
   }
 
   /** Sessions on the PostgreSQL side after the first that streamed. */
@@ -173,9 +176,13 @@ export class Supervisor {
     return state === 'open' || (state === 'blocked' && reason?.code !== 'SINK_BLOCKED')
   }
 
+  get #sinkHalts(): boolean {
+    const { state } = this.#options.sink
+    return state === 'stuck' || state === 'failing'
+  }
+
   get #isHalted(): boolean {
-    const { sink } = this.#options
-    if (sink.state === 'stuck' || sink.state === 'failing') return true
+    if (this.#sinkHalts) return true
     return this.#failure !== undefined && this.#failure.action !== 'retry' && this.#failure.action !== 'standby'
   }
 

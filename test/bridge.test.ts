@@ -20,7 +20,7 @@ test('a session resumes, starts, claims, and reads only then; it drains, stores 
   confirm()
   await run
   expect(calls).toEqual([
-    ...['resume', 'start 16', 'claim', 'history start', 'streaming', 'read'],
+    ...['resume', 'start 16', 'claim', 'claimed', 'history start', 'streaming', 'read'],
     ...['pause', 'store 40', 'stored 40', 'acknowledge 40', 'history stop', 'stop source', 'close'],
   ])
 })

@@ -74,6 +74,8 @@ class ScriptedSink implements Sink {
   state: SinkState = 'open'
   readonly reason = undefined
   readonly counters = { published: 0, confirmed: 0, nacked: 0, returned: 0, deadLettered: 0, dropped: 0, reconnects: 0 }
+  /** How often it was asked to publish. */
+  flushes = 0
   readonly #window: ConfirmWindow
 
   constructor(window: ConfirmWindow) {
@@ -81,6 +83,7 @@ class ScriptedSink implements Sink {
   }
   start(_handlers: SinkHandlers): void {}
   flush(): void {
+    this.flushes++
     for (let next = this.#window.nextUnsent(); next !== undefined; next = this.#window.nextUnsent())
       this.#window.sent(next, 0)
   }
@@ -147,7 +150,14 @@ const timings: BridgeTimings = {
 
 /** One session between scripted parts and a real window, which may be one that is kept from another session. */
 export function scriptedBridge(
-  options: { window?: ConfirmWindow; timings?: Partial<BridgeTimings>; claimed?: () => Promise<void> } = {},
+  options: {
+    window?: ConfirmWindow
+    timings?: Partial<BridgeTimings>
+    claimed?: () => Promise<void>
+    /** Instead of the scripted one. */
+    sink?: Sink
+    lease?: PublishLease
+  } = {},
 ) {
   const calls: string[] = []
   const window = options.window ?? new ConfirmWindow({ messages: 4, bytes: 1_000_000 })
@@ -165,7 +175,7 @@ export function scriptedBridge(
     calls.push('streaming')
     streaming.open()
   }
-  const lease = new PublishLease()
+  const lease = options.lease ?? new PublishLease()
   const onClaimed = async () => {
     calls.push('claimed')
     await options.claimed?.()
@@ -174,7 +184,7 @@ export function scriptedBridge(
     source,
     routing,
     window,
-    sink,
+    sink: options.sink ?? sink,
     lease,
     onClaimed,
     checkpoint,

@@ -36,7 +36,10 @@ export interface Streams {
 function settleRow(window: ConfirmWindow): void {
   window.pushRow(windowRow({ commitLsn: window.receivedLsn + 1n, ordinal: 0 }))
   window.pushCommit(window.receivedLsn, window.receivedLsn + 8n)
-  window.settle(window.head!)
+  const row = window.head
+  if (row === undefined) return
+  window.sent(row, 0)
+  window.settle(row)
 }
 
 /** Sessions that end as the script says; one that has no script left streams until it is stopped. */

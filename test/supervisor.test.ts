@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { BridgeError } from '../src/base/errors.ts'
+import { BridgeError, type ErrorCode } from '../src/base/errors.ts'
+import type { SinkState } from '../src/sink/sink.ts'
 import { type Streams, scripted } from './scripted-sessions.ts'
 import { windowRow } from './sink/window-rows.ts'
 
@@ -79,23 +80,51 @@ test('the state follows the sink while the session goes on', async () => {
   expect(sink.stopped).toBe(1)
 })
 
-test('a let-go for back-pressure waits until the window has room again', async () => {
-  const { sink, supervisor, window, started, sessions } = scripted(['SOURCE_BACKPRESSURE'])
-  for (let n = 0; n < 10; n++) {
-    window.pushRow(windowRow({ commitLsn: 1n, ordinal: n }))
-  }
+/** A session was let go with a full window, while the sink stood as given. */
+async function letGo(state: SinkState, code?: ErrorCode) {
+  const parts = scripted(['SOURCE_BACKPRESSURE'])
+  const { sink, supervisor, window, started } = parts
+  for (let n = 0; n < 10; n++) window.pushRow(windowRow({ commitLsn: 1n, ordinal: n }))
   const run = supervisor.run()
+  sink.become(state, code === undefined ? undefined : new BridgeError(code, 'scripted'))
   await expect.poll(() => supervisor.reason?.code).toBe('SOURCE_BACKPRESSURE')
   sink.handlers.onProgress()
-  await new Promise((resolve) => setImmediate(resolve))
+  await new Promise((resolve) => setTimeout(resolve, 20))
   expect(started).toHaveLength(1)
+  return { ...parts, run }
+}
+
+test('a let-go for back-pressure waits until the window has room again', async () => {
+  const { sink, supervisor, window, sessions, run } = await letGo('connecting')
   for (let row = window.head; row !== undefined; row = window.head) {
     window.sent(row, 0)
     window.settle(row)
   }
   sink.handlers.onProgress()
   await sessions(2)
-  expect(supervisor.state).toBe('streaming')
+  supervisor.stop()
+  await run
+})
+
+// Without a session nobody may publish, so the window never emptied: an alarm of 60 s stopped the stream for ever.
+test.each([
+  ['a broker that is back', 'connecting', undefined, 'open', undefined],
+  ['the end of an alarm', 'blocked', 'SINK_BLOCKED', 'open', undefined],
+  ['an event that is blocked by policy', 'blocked', 'SINK_BLOCKED', 'blocked', 'EVENT_UNROUTABLE'],
+] as const)('a let-go for back-pressure ends with %s, though the window is full', async (_, state, code, next, why) => {
+  const { sink, supervisor, sessions, run } = await letGo(state, code)
+  sink.become(next, why === undefined ? undefined : new BridgeError(why, 'scripted'))
+  await sessions(2)
+  supervisor.stop()
+  await run
+})
+
+// After 30 s a halt for a revoked permission said "nothing to do": the source had been let go meanwhile.
+test('while the sink halts, the reason is what must be mended and not the outage that follows from it', async () => {
+  const { sink, supervisor, run } = await letGo('connecting')
+  sink.become('failing', new BridgeError('SINK_PERMISSION_DENIED', 'scripted'))
+  expect(supervisor.state).toBe('halted')
+  expect(supervisor.reason?.code).toBe('SINK_PERMISSION_DENIED')
   supervisor.stop()
   await run
 })

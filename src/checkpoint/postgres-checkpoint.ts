@@ -27,6 +27,8 @@ export interface PostgresCheckpointOptions {
   readonly inspectSlot: (client: PostgresClient, name: string) => Promise<(ResumeSlot & SlotActivity) | undefined>
   /** Rejects unless publication and table carry all that is mapped; else what identifies them. */
   readonly verifyTable: (client: PostgresClient) => Promise<string>
+  /** Only what identifies them: asked before each store. */
+  readonly identifyTable: (client: PostgresClient) => Promise<string>
   readonly readTimelineHistory: (timeline: number) => Promise<readonly TimelineSwitch[]>
   readonly toError: (error: unknown, doing: string) => BridgeError
 }
@@ -133,6 +135,7 @@ export class PostgresCheckpoint implements Checkpoint {
 
   async store(settled: StartPosition, rows: number): Promise<Lsn> {
     const memory = this.#memory
+    await this.#checkUnaltered()
     memory.inDoubt = settled
     const { walEnd } = await this.#store!.store(settled, rows)
     memory.inDoubt = undefined
@@ -158,6 +161,16 @@ export class PostgresCheckpoint implements Checkpoint {
 
   async watch(): Promise<void> {
     if (this.#connection !== undefined) await this.#verify(this.#connection)
+  }
+
+  /**
+   * PostgreSQL passes over rows of a table that is not in the publication without a word. What is to be stored was
+   * received before this look, so nothing that was passed over is stored, however short it was.
+   */
+  async #checkUnaltered(): Promise<void> {
+    const client = this.#connection
+    if (client === undefined || (await this.#options.identifyTable(client)) === this.#memory.verified) return
+    await this.#verify(client)
   }
 
   /** Between two looks the table may have left the publication and come back: what was inserted meanwhile is not streamed. */

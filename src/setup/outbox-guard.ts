@@ -20,18 +20,30 @@ export interface OutboxNames {
  * Whether every committed row of the outbox reaches the stream whole: the table with its mapped columns, and for
  * pgoutput the publication. Looked at before and while streaming, because PostgreSQL drops changes silently when a table
  * leaves its publication. Rejects with TABLE_MISSING, TABLE_NOT_LOGGED, TABLE_PARTITIONED, COLUMN_MISSING, COLUMN_TYPE,
- * PUBLICATION_MISSING or PUBLICATION_INCOMPLETE, and with what toSourceError makes of the driver's errors. Resolves with
- * what tells this publication of this table from the same ones made or altered anew.
+ * PUBLICATION_MISSING or PUBLICATION_INCOMPLETE, and with what toSourceError makes of the driver's errors. Resolves as
+ * identifyOutbox() does.
  */
 export async function verifyOutbox(client: PostgresClient, names: OutboxNames): Promise<string> {
   return attempt('looking at table and publication', async () => {
     await verifyTable(client, names)
-    if (names.plugin !== 'pgoutput') return ''
-    await verifyPublication(client, names)
-    const { publication, table } = names
-    const { rows } = await client.query({ text: identitySql, values: [publication, table.schema, table.name] })
-    return String(rows[0]?.identity)
+    if (names.plugin === 'pgoutput') await verifyPublication(client, names)
+    return identityOf(client, names)
   })
+}
+
+/**
+ * What tells this publication of this table from the same ones made or altered anew, and nothing else: cheap enough for
+ * each store. Rejects with what toSourceError makes of the driver's errors.
+ */
+export function identifyOutbox(client: PostgresClient, names: OutboxNames): Promise<string> {
+  return attempt('looking at the publication', () => identityOf(client, names))
+}
+
+async function identityOf(client: PostgresClient, { plugin, publication, table }: OutboxNames): Promise<string> {
+  if (plugin !== 'pgoutput') return ''
+  const values = [publication, table.schema, table.name]
+  const { rows } = await client.query({ name: 'wal2rabbit_publication', text: identitySql, values })
+  return String(rows[0]?.identity)
 }
 
 /** Rows of the catalog with the transactions that wrote them: leaving a publication and coming back shows here. */

@@ -4,6 +4,7 @@ import { failPoint } from '../base/fail-point.ts'
 import type { SinkLog } from './answers.ts'
 import type { ConfirmWindow, WindowRow } from './confirm-window.ts'
 import type { Refusal } from './sink.ts'
+import { describeRow } from './standing.ts'
 import type { Undeliverable, UndeliverableKeeper } from './undeliverable.ts'
 
 export interface KeepQueueOptions {
@@ -20,6 +21,7 @@ export interface KeepQueueOptions {
 
 const batch_rows_max = 500
 const batch_bytes_max = 8 * 1024 * 1024
+const tellInterval = 10_000 // milliseconds
 
 /**
  * What cannot be delivered, on its way to the dead letters: in order, in batches, one at a time, tried again until it is
@@ -31,6 +33,9 @@ export class KeepQueue {
   #running = false
   #stopped = false
   #trouble: BridgeError | undefined
+  /** Kept since the last line about it. */
+  #untold = 0
+  #toldAt = Number.NEGATIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: KeepQueueOptions) {
@@ -68,8 +73,11 @@ export class KeepQueue {
         attempt = 0
       } catch (error) {
         if (this.#stopped) return // whatever it was: the rows are unsettled, and come again
+        const failure = toBridgeError(error)
         const delay = backoffDelay({ initialDelay: 200, maxDelay: this.#options.mendInterval }, ++attempt)
-        this.#note(toBridgeError(error), delay)
+        this.#note(failure, delay)
+        // A broken invariant: nothing is kept any more, and the trouble stays to be seen.
+        if (failure.action === 'bug') return
         await new Promise<void>((resolve) => {
           this.#timer = setTimeout(resolve, delay)
         })
@@ -87,15 +95,32 @@ export class KeepQueue {
     failPoint('dead-letter-kept')
     this.#queue = this.#queue.slice(batch.length)
     this.#note(undefined, 0)
-    let kept = 0
-    batch.forEach(({ row }, index) => {
+    const kept: Undeliverable[] = []
+    batch.forEach((item, index) => {
+      const { row } = item
       if (row.state !== 'keeping') return
       if (verdicts[index] === 'kept') {
         window.settle(row)
-        kept++
+        kept.push(item)
       } else window.unkeep(row)
     })
-    onKept(kept)
+    this.#tell(kept)
+    onKept(kept.length)
+  }
+
+  /** One line now and then: there may be many. */
+  #tell(kept: readonly Undeliverable[]): void {
+    const [first] = kept
+    this.#untold += kept.length
+    const now = performance.now()
+    if (first === undefined || now - this.#toldAt < tellInterval) return
+    const { row, refusal } = first
+    this.#options.log.warn(
+      { deadLetters: this.#untold, reason: refusal.code },
+      `kept as a dead letter: ${describeRow(row)}, ${refusal.text}`,
+    )
+    this.#untold = 0
+    this.#toldAt = now
   }
 
   #note(trouble: BridgeError | undefined, delay: number): void {

@@ -176,18 +176,20 @@ test('a row settles once', () => {
   pushTransaction(window, 0x10n, 2)
   const [, row] = sendAll(window)
   window.settle(row!)
-  expect(() => window.settle(row!)).toThrow('settled twice')
+  expect(() => window.settle(row!)).toThrow('settled while settled')
   expect(() => window.fail(row!)).toThrow('failed while settled')
 })
 
-test('an unsent row may settle, as one that became a dead letter', () => {
+test('a row that was never sent settles only by way of the dead letters', () => {
   const window = new ConfirmWindow(wide)
   pushTransaction(window, 0x10n, 2, (n) => (n === 0 ? { refusal: { code: 'EVENT_INVALID', text: 'x' } } : {}))
   const refused = window.nextUnsent()!
   expect(refused.message).toBeUndefined()
+  expect(() => window.settle(refused)).toThrow('settled while unsent')
+  expect(window.keep(refused, false)).toEqual([refused])
+  expect([window.settled, window.nextUnsent()?.ordinal]).toEqual([settled(0n), 1])
   window.settle(refused)
   expect(window.settled).toEqual(settled(0n, 0x10n, 1))
-  expect(window.nextUnsent()?.ordinal).toBe(1)
 })
 
 test('answers for what a reset forgot change nothing', () => {

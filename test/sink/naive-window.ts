@@ -4,18 +4,22 @@ export interface NaiveRow {
   readonly commitLsn: bigint
   readonly ordinal: number
   readonly bytes: number
-  state: 'unsent' | 'in-flight' | 'settled' | 'forgotten'
+  /** Null: it waits for no other row. */
+  readonly aggregate: string | null
+  state: 'unsent' | 'waiting' | 'keeping' | 'in-flight' | 'settled' | 'forgotten'
 }
 
 /** What the window is to do, in the plainest way: a list from the start of the stream that is walked every time. */
 export class NaiveWindow {
   readonly #limits: WindowLimits
+  readonly #byAggregate: boolean
   #base: SettledPosition = { lsn: 0n, partial: null }
   #items: (NaiveRow | bigint)[] = []
   tags: (NaiveRow | 'answered')[] = []
 
-  constructor(limits: WindowLimits) {
+  constructor(limits: WindowLimits, order: 'commit' | 'aggregate' = 'commit') {
     this.#limits = limits
+    this.#byAggregate = order === 'aggregate'
   }
 
   push(item: NaiveRow | bigint): void {
@@ -57,8 +61,17 @@ export class NaiveWindow {
     return { lsn, partial }
   }
 
+  /** Younger rows of the same aggregate. */
+  behind(row: NaiveRow): NaiveRow[] {
+    if (!this.#byAggregate || row.aggregate === null) return []
+    const { rows } = this
+    return rows.slice(rows.indexOf(row) + 1).filter(({ aggregate }) => aggregate === row.aggregate)
+  }
+
   next(): NaiveRow | undefined {
-    const row = this.rows.find(({ state }) => state === 'unsent')
+    const { rows } = this
+    const held = new Set(rows.filter(({ state }) => state !== 'settled').flatMap((row) => this.behind(row)))
+    const row = rows.find((one) => one.state === 'unsent' && !held.has(one))
     const flying = this.inFlight
     if (row === undefined || flying.length >= this.#limits.messages) return undefined
     const bytes = flying.reduce((sum, one) => sum + one.bytes, row.bytes)

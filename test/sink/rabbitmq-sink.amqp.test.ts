@@ -2,10 +2,10 @@ import { expect, onTestFinished, test } from 'vitest'
 import { uniqueName } from '../support/services.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { testBroker } from './broker.ts'
+import { ScriptedKeeper } from './scripted-keeper.ts'
 import { startSink } from './sink-harness.ts'
 import { pushTransaction } from './window-rows.ts'
 
-const noMend = { mendInterval: 60_000 }
 const texts = (messages: readonly { content: Buffer }[]) => messages.map(({ content }) => content.toString())
 const range = (count: number) => Array.from({ length: count }, (_, n) => n)
 
@@ -46,66 +46,95 @@ test('bodies of every size arrive whole', async () => {
   expect(messages.every(({ content }, n) => content.equals(Buffer.alloc(sizes[n]!, n)))).toBe(true)
 })
 
-test('a returned event is retried, held, and delivered once a queue is bound', async () => {
+test('a returned event is kept after its attempts, and the others are delivered', async () => {
   const broker = await testBroker()
   const exchange = await broker.exchange()
   const queue = await broker.queue({ bind: [exchange, 'known'] })
-  const { window, sink, until } = startSink(broker.url)
+  const keeper = new ScriptedKeeper()
+  const { window, sink, until } = startSink(broker.url, { keeper })
   const end = pushTransaction(window, 0x10n, 3, (n) => ({
     message: { exchange, routingKey: n === 1 ? 'unknown' : 'known' },
   }))
   sink.flush()
-  await until(() => sink.state === 'stuck')
-  expect(sink.reason?.code).toBe('EVENT_UNROUTABLE')
-  expect(window.settled.partial).toEqual({ commitLsn: 0x10n, rows: 1 })
-  expect(sink.counters.returned).toBeGreaterThanOrEqual(3)
-  await broker.channel.bindQueue(queue, exchange, 'unknown')
-  await until(() => window.settled.lsn === end && sink.state === 'open')
-  expect(texts(await broker.drain(queue))).toEqual(['0/10#0', '0/10#2', '0/10#1'])
+  await until(() => window.settled.lsn === end)
+  expect([keeper.kept, sink.counters.returned]).toEqual([['event-16-1 EVENT_UNROUTABLE'], 3])
+  expect(texts(await broker.drain(queue))).toEqual(['0/10#0', '0/10#2'])
 })
 
-test('a full queue nacks; the event is held and delivered once there is room', async () => {
+test('an event that is to block waits for its queue, in its place', async () => {
+  const broker = await testBroker()
+  const exchange = await broker.exchange()
+  const queue = await broker.queue({ bind: [exchange, 'known'] })
+  const { window, sink, until } = startSink(broker.url, { limits: { messages: 1, bytes: 1e6 } })
+  const end = pushTransaction(window, 0x10n, 3, (n) => ({
+    message: { exchange, routingKey: n === 1 ? 'unknown' : 'known' },
+    unroutable: 'block',
+  }))
+  sink.flush()
+  await until(() => sink.state === 'blocked' && sink.counters.returned >= 5)
+  expect(sink.reason?.code).toBe('EVENT_UNROUTABLE')
+  expect(window.settled.partial).toEqual({ commitLsn: 0x10n, rows: 1 })
+  await broker.channel.bindQueue(queue, exchange, 'unknown')
+  await until(() => window.settled.lsn === end && sink.state === 'open')
+  expect(texts(await broker.drain(queue))).toEqual(['0/10#0', '0/10#1', '0/10#2'])
+})
+
+test('a full queue nacks; the event is tried again and delivered once there is room', async () => {
   const broker = await testBroker()
   const limits = { 'x-max-length': 1, 'x-overflow': 'reject-publish' }
   const queue = await broker.queue({ arguments: limits })
-  const { window, sink, until } = startSink(broker.url)
+  const retry = { attempts: 1000, initialDelay: 5, maxDelay: 20 }
+  const { window, sink, until } = startSink(broker.url, { retry })
   pushTransaction(window, 0x10n, 2, () => ({ message: { exchange: '', routingKey: queue } }))
   sink.flush()
-  await until(() => sink.state === 'stuck')
-  expect(sink.reason?.code).toBe('EVENT_NACKED')
+  await until(() => sink.counters.nacked > 5)
   expect(texts(await broker.drain(queue))).toEqual(['0/10#0'])
-  await until(() => window.isEmpty && sink.state === 'open')
+  await until(() => window.isEmpty)
   expect(texts(await broker.drain(queue))).toEqual(['0/10#1'])
 })
 
-test('of a window with one missing exchange the neighbours arrive and only the culprit is held', async () => {
+test('a full queue nacks; the event is kept after its attempts', async () => {
+  const broker = await testBroker()
+  const queue = await broker.queue({ arguments: { 'x-max-length': 1, 'x-overflow': 'reject-publish' } })
+  const keeper = new ScriptedKeeper()
+  const { window, sink, until } = startSink(broker.url, { keeper })
+  pushTransaction(window, 0x10n, 2, () => ({ message: { exchange: '', routingKey: queue } }))
+  sink.flush()
+  await until(() => window.isEmpty)
+  expect(keeper.kept).toEqual(['event-16-1 EVENT_NACKED'])
+})
+
+test('of a window with one missing exchange the neighbours arrive, in order, and only the culprit is kept', async () => {
   const broker = await testBroker()
   const queue = await broker.queue()
   const missing = uniqueName('sink')
-  const { window, sink, until } = startSink(broker.url, noMend)
+  const keeper = new ScriptedKeeper()
+  const { window, sink, until } = startSink(broker.url, { keeper })
   pushTransaction(window, 0x10n, 9, (n) => ({
     message: n === 4 ? { exchange: missing } : { exchange: '', routingKey: queue },
   }))
   sink.flush()
-  await until(() => sink.state === 'stuck')
-  expect(sink.reason?.code).toBe('EVENT_REFUSED')
-  expect(sink.reason?.message).toContain(`no exchange '${missing}'`)
-  expect(window.settled.partial).toEqual({ commitLsn: 0x10n, rows: 4 })
-  // What came after the culprit was dropped with the channel and waits; what came before may have come twice.
-  expect([...new Set(texts(await broker.drain(queue)))]).toEqual(range(4).map((n) => `0/10#${n}`))
+  await until(() => window.isEmpty)
+  expect(keeper.kept).toEqual(['event-16-4 EVENT_REFUSED'])
+  // What came before the culprit may have come twice.
+  expect([...new Set(texts(await broker.drain(queue)))]).toEqual(
+    range(9)
+      .filter((n) => n !== 4)
+      .map((n) => `0/10#${n}`),
+  )
 })
 
-test('a message over the limit of the broker is the only one refused', async () => {
+test('a message over the limit of the broker is the only one kept', async () => {
   const broker = await testBroker()
   const queue = await broker.queue()
-  const { window, sink, until } = startSink(broker.url, {
-    undeliverable: { decide: async () => 'settle' },
-  })
+  const keeper = new ScriptedKeeper()
+  const { window, sink, until } = startSink(broker.url, { keeper })
   pushTransaction(window, 0x10n, 3, (n) => ({
     message: { exchange: '', routingKey: queue, ...(n === 1 && { body: Buffer.alloc(135_000_000) }) },
   }))
   sink.flush()
   await until(() => window.isEmpty, 30_000)
+  expect(keeper.kept).toEqual(['event-16-1 EVENT_REFUSED'])
   expect([...new Set(texts(await broker.drain(queue)))]).toEqual(['0/10#0', '0/10#2'])
 })
 
@@ -167,15 +196,10 @@ test('an exchange deleted while publishing blames no event', async () => {
   const exchange = uniqueName('sink')
   await broker.channel.assertExchange(exchange, 'topic')
   const queue = await broker.queue({ bind: [exchange, '#'] })
-  const decided: string[] = []
+  const keeper = new ScriptedKeeper()
   const { window, sink, until } = startSink(broker.url, {
     exchanges: [{ name: exchange, key: 'sink.exchange' }],
-    undeliverable: {
-      decide: async (row) => {
-        decided.push(row.eventId!)
-        return 'settle'
-      },
-    },
+    keeper,
   })
   await until(() => sink.state === 'open')
   await broker.channel.deleteExchange(exchange)
@@ -187,7 +211,7 @@ test('an exchange deleted while publishing blames no event', async () => {
   onTestFinished(async () => void (await broker.channel.deleteExchange(exchange)))
   await broker.channel.bindQueue(queue, exchange, '#')
   await until(() => window.isEmpty && sink.state === 'open')
-  expect(decided).toEqual([])
+  expect(keeper.calls).toEqual([])
   expect(texts(await broker.drain(queue))).toEqual(range(20).map((n) => `0/10#${n}`))
 })
 
@@ -196,15 +220,10 @@ test('a write permission taken away blames no event, and the stream goes on once
   const exchange = await broker.exchange()
   const queue = await broker.queue({ bind: [exchange, '#'] })
   const login = await broker.user({})
-  const decided: string[] = []
+  const keeper = new ScriptedKeeper()
   const { window, sink, until } = startSink(login.url, {
     exchanges: [{ name: exchange, key: 'sink.exchange' }],
-    undeliverable: {
-      decide: async (row) => {
-        decided.push(row.eventId!)
-        return 'settle'
-      },
-    },
+    keeper,
   })
   pushTransaction(window, 0x10n, 20, () => ({ message: { exchange } }))
   sink.flush()
@@ -212,7 +231,7 @@ test('a write permission taken away blames no event, and the stream goes on once
   expect(sink.reason?.code).toBe('SINK_PERMISSION_DENIED')
   await broker.ctl('set_permissions', login.name, '', exchange, '')
   await until(() => window.isEmpty && sink.state === 'open')
-  expect(decided).toEqual([])
+  expect(keeper.calls).toEqual([])
   expect(texts(await broker.drain(queue))).toEqual(range(20).map((n) => `0/10#${n}`))
 })
 

@@ -19,9 +19,17 @@ export interface SinkHarness {
 /** A started sink with short times, stopped when the test is over. */
 export function startSink(
   url: string,
-  options: Partial<RabbitmqSinkOptions> & { readonly limits?: { messages: number; bytes: number } } = {},
+  options: Partial<RabbitmqSinkOptions> & {
+    readonly limits?: { messages: number; bytes: number }
+    /** Also told of all that the sink reports. */
+    readonly onProgress?: () => void
+  } = {},
 ): SinkHarness {
-  const window = options.window ?? new ConfirmWindow(options.limits ?? { messages: 2000, bytes: 32 * 1024 * 1024 })
+  const window =
+    options.window ??
+    new ConfirmWindow(options.limits ?? { messages: 2000, bytes: 32 * 1024 * 1024 }, {
+      order: options.order ?? 'commit',
+    })
   const lines: string[] = []
   const states: SinkState[] = []
   const log = (fields: object, text: string) => {
@@ -40,6 +48,7 @@ export function startSink(
   })
   const checks = new Set<() => void>()
   const reported = () => {
+    options.onProgress?.()
     for (const check of [...checks]) check()
   }
   sink.start({

@@ -31,12 +31,18 @@ export function windowRow(wish: RowWish): WindowRowInput {
 
 const noColumns: RowOrigin = {
   relation: { columns: [] },
-  tuple: { text: () => null, byteLength: () => 0 },
+  tuple: { text: () => null, bytes: () => null, byteLength: () => 0 },
   transaction: { committedAt: '2026-01-31T23:59:59.123456Z' },
 }
 
 function refusedContent(body: string): RefusedContent {
-  return { exchange: null, routingKey: null, contentType: 'application/json', body: Buffer.from(body), headersText: null }
+  return {
+    exchange: null,
+    routingKey: null,
+    contentType: 'application/json',
+    body: Buffer.from(body),
+    headersText: null,
+  }
 }
 
 function message({ commitLsn, ordinal, message: wanted }: RowWish, eventId: string, body: string): OutboundMessage {

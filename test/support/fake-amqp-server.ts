@@ -184,6 +184,11 @@ export class FakeConnection {
     this.#socket.destroy()
   }
 
+  /** Reads nothing more; the socket stays open. */
+  stall(): void {
+    this.#socket.pause()
+  }
+
   /** What is sent meanwhile arrives in one piece. */
   together(send: () => void): void {
     this.#socket.cork()

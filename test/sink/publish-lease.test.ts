@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest'
+import { leaseTimeOf, PublishLease } from '../../src/sink/publish-lease.ts'
+
+test.each([
+  [60_000, 24_000],
+  [2000, 800],
+  [75_000, 30_000],
+  [600_000, 30_000],
+  [0, 30_000],
+])('with wal_sender_timeout %i ms a lease lasts %i ms', (timeout, lease) => {
+  expect(leaseTimeOf(timeout)).toBe(lease)
+})
+
+test('nobody holds a lease that was never given', () => {
+  expect(new PublishLease().holds(0)).toBe(false)
+})
+
+test('a lease is held until its time, and no longer', () => {
+  const lease = new PublishLease()
+  lease.grant(100)
+  expect([lease.holds(99), lease.holds(100)]).toEqual([true, false])
+})
+
+test('a proof that comes late does not shorten it', () => {
+  const lease = new PublishLease()
+  lease.grant(100)
+  lease.grant(50)
+  expect(lease.holds(99)).toBe(true)
+})
+
+test('a lease that was taken away is held again only when it is given anew', () => {
+  const lease = new PublishLease()
+  lease.grant(100)
+  lease.revoke()
+  expect(lease.holds(0)).toBe(false)
+  lease.grant(20)
+  expect([lease.holds(19), lease.holds(20)]).toEqual([true, false])
+})
