@@ -129,6 +129,7 @@ export function sessionOn(
       connect: async () => database.client,
       inspectSlot: () => database.slot(),
       verifyTable,
+      identifyTable: verifyTable,
       readTimelineHistory: async () => [{ timeline: 1, switchLsn: database.switchLsn }],
       toError: (error) => (error instanceof BridgeError ? error : new BridgeError('UNKNOWN', String(error))),
     },

@@ -18,8 +18,12 @@ export interface CommandResult {
   readonly stderr: string
 }
 
-/** Runs a command of the built command line to its end. */
-export async function runCommand(args: readonly string[], env: Record<string, string>): Promise<CommandResult> {
+/** Runs a command of the built command line to its end; `killAfter`: SIGKILL after so many milliseconds. */
+export async function runCommand(
+  args: readonly string[],
+  env: Record<string, string>,
+  { killAfter }: { readonly killAfter?: number } = {},
+): Promise<CommandResult> {
   const child = spawn(process.execPath, [main, ...args], {
     env: environment(env),
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -32,7 +36,9 @@ export async function runCommand(args: readonly string[], env: Record<string, st
   child.stderr.on('data', (data) => {
     stderr += data
   })
+  const killer = killAfter === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), killAfter)
   const [code] = (await once(child, 'close')) as [number | null]
+  clearTimeout(killer)
   return { code, stdout, stderr }
 }
 
@@ -57,9 +63,10 @@ export class BridgeProcess {
     return this.#child?.pid
   }
 
-  start(nodeOptions: readonly string[] = []): void {
+  /** `env` is for this start only. */
+  start(nodeOptions: readonly string[] = [], env: Readonly<Record<string, string>> = {}): void {
     const child = spawn(process.execPath, [...nodeOptions, main, 'run'], {
-      env: environment(this.env),
+      env: environment({ ...this.env, ...env }),
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const keep = (data: Buffer) => {
@@ -72,12 +79,29 @@ export class BridgeProcess {
 
   async status(): Promise<Status | undefined> {
     try {
-      const response = await fetch(`${this.url}/api/status`)
+      const response = await fetch(`${this.url}/api/status`, { signal: AbortSignal.timeout(5000) })
       return (await response.json()) as Status
     } catch {
-      // Not listening: before the start, or after the end.
+      // Not listening: before the start, or after the end. Or stopped.
       return undefined
     }
+  }
+
+  get isRunning(): boolean {
+    const child = this.#child
+    return child !== undefined && child.exitCode === null && child.signalCode === null
+  }
+
+  /** Resolves when the process that was started last is gone, with how; rejects after `timeout` ms. */
+  async exited(timeout = 30_000): Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }> {
+    const child = this.#child
+    if (child === undefined) throw new Error('the bridge was never started')
+    if (this.isRunning) {
+      await once(child, 'close', { signal: AbortSignal.timeout(timeout) }).catch((cause: unknown) => {
+        throw new Error(`the bridge did not end within ${timeout} ms\n${this.log.slice(-3000)}`, { cause })
+      })
+    }
+    return { code: child.exitCode, signal: child.signalCode }
   }
 
   /** Resolves with the first status that fits; rejects after `timeout` ms with the last one and the log's end. */

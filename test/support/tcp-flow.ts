@@ -6,6 +6,8 @@ export interface FaultSettings {
   latencyMs: number
   /** 0: chunks pass as they come. */
   sliceBytes: number
+  /** Bytes a second that pass on each connection; 0: as fast as they come. */
+  bytesPerSecond: number
   /** Bytes that still pass before the connection is reset; undefined: none is. */
   resetAfterBytes: number | undefined
 }
@@ -22,6 +24,8 @@ export class Flow {
   #timer: NodeJS.Timeout | undefined
   #sinkIsFull = false
   #isCut = false
+  /** When the next bytes may pass, for the bandwidth. */
+  #clearAt = 0
 
   constructor(source: Socket, sink: Socket, settings: FaultSettings, reset: () => void) {
     this.#source = source
@@ -63,7 +67,7 @@ export class Flow {
         this.#source.resume()
         return
       }
-      const wait = item.due - Date.now()
+      const wait = Math.max(item.due, 'bytes' in item ? this.#clearAt : 0) - Date.now()
       if (wait > 0) {
         this.#timer ??= setTimeout(() => {
           this.#timer = undefined
@@ -81,8 +85,12 @@ export class Flow {
   }
 
   #write({ bytes, due }: { readonly bytes: Buffer; readonly due: number }): void {
-    const { sliceBytes, resetAfterBytes } = this.#settings
-    const limit = Math.min(sliceBytes === 0 ? bytes.length : sliceBytes, resetAfterBytes ?? bytes.length, bytes.length)
+    const { sliceBytes, resetAfterBytes, bytesPerSecond } = this.#settings
+    // A fiftieth of a second at once, so that it flows rather than comes in gulps.
+    const portion = bytesPerSecond === 0 ? bytes.length : Math.max(1, Math.floor(bytesPerSecond / 50))
+    const slice = sliceBytes === 0 ? bytes.length : sliceBytes
+    const limit = Math.min(slice, portion, resetAfterBytes ?? bytes.length, bytes.length)
+    if (bytesPerSecond > 0) this.#clearAt = Date.now() + (limit / bytesPerSecond) * 1000
     const last = resetAfterBytes !== undefined && limit === resetAfterBytes
     if (last) this.#isCut = true
     if (limit > 0) this.#sinkIsFull = !this.#sink.write(bytes.subarray(0, limit), last ? this.#resetSoon : undefined)

@@ -149,3 +149,16 @@ test('an url keeps all but its host and port', async () => {
     `amqp://guest:guest@127.0.0.1:${proxy.port}/%2f?heartbeat=5`,
   )
 })
+
+test('a limited bandwidth lets so many bytes pass in a second, in order', async () => {
+  const { proxy, client } = await startAll()
+  proxy.bandwidth(10_000, 'to-client')
+  const text = Array.from({ length: 500 }, (_, n) => String(n).padStart(4, '0')).join('')
+  const begun = performance.now()
+  client.write(text)
+  expect(await read(client, 2000)).toBe(text)
+  expect(performance.now() - begun).toBeGreaterThan(150)
+  proxy.heal()
+  client.write(text.repeat(50))
+  await read(client, 100_000)
+})

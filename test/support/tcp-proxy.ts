@@ -16,7 +16,9 @@ export interface TcpProxy {
    * drops packets, and arrives after `heal`. Default: both directions.
    */
   blackhole(direction?: Direction): void
-  /** Ends black holes, latency and slicing. */
+  /** So many bytes a second pass on each connection; 0 ends it. */
+  bandwidth(bytesPerSecond: number, direction?: Direction): void
+  /** Ends black holes, latency, slicing and limits of bandwidth. */
   heal(): void
   /** Resets every connection, on both sides; what waited in a black hole is lost. */
   reset(): void
@@ -132,6 +134,12 @@ class FaultProxy implements TcpProxy {
     })
   }
 
+  bandwidth(bytesPerSecond: number, direction?: Direction): void {
+    this.#change(direction, (settings) => {
+      settings.bytesPerSecond = bytesPerSecond
+    })
+  }
+
   async close(): Promise<void> {
     await this.refuse(true)
     this.reset()
@@ -171,5 +179,5 @@ class FaultProxy implements TcpProxy {
 }
 
 function calm(): FaultSettings {
-  return { blackhole: false, latencyMs: 0, sliceBytes: 0, resetAfterBytes: undefined }
+  return { blackhole: false, latencyMs: 0, sliceBytes: 0, bytesPerSecond: 0, resetAfterBytes: undefined }
 }

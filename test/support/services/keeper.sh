@@ -59,6 +59,7 @@ case "$1" in
   remove) remove "$2" ;;
   signal)
     pids=$(processes_of "$3")
-    [ -z "$pids" ] || kill -"$2" $pids
+    # One that has just ended by itself is no failure.
+    for pid in $pids; do kill -"$2" "$pid" 2>/dev/null || [ ! -d "/proc/$pid" ] || exit 1; done
     ;;
 esac

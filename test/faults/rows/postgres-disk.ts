@@ -1,0 +1,110 @@
+import { execFile } from 'node:child_process'
+import { open, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import type { Rig } from '../rig/rig.ts'
+import type { Row } from '../row.ts'
+import { copyFolder, noFolder, skipped } from './postgres-copies.ts'
+import { until, writersRest } from './postgres-halt.ts'
+
+const run = promisify(execFile)
+const notRoot = 'only root can mount a small disk'
+const megabyte = 1024 * 1024
+
+export const diskRows: readonly Row[] = [
+  {
+    id: 'F44',
+    title: 'disk of the data folder full under load, with the WAL; space made, PostgreSQL started again',
+    expect: 'R',
+    runs: 2,
+    async run(rig, { seed, runs }) {
+      if (process.getuid?.() !== 0) return skipped(notRoot)
+      const scene = await rig.scene({ seed, postgres: { settings: { max_wal_size: '64MB', min_wal_size: '32MB' } } })
+      const { service } = scene.postgres
+      const folder = service.dataFolder
+      if (folder === undefined) return skipped(noFolder)
+      await service.stop('fast')
+      await mountOver(rig, folder, 250, () => service.stop('immediate'))
+      await service.start()
+      await scene.start()
+      for (let round = 1; round <= runs; round++) {
+        await scene.flow(200)
+        const filler = join(folder, 'filler')
+        await fill(filler)
+        // New WAL segments and pages need room: sooner or later nothing can be written any more, or PostgreSQL panics.
+        scene.load.rate = 4000
+        const stopped = () => standsStill(() => scene.load.ledger.committed.size)
+        await until('a disk that is full', 60_000, stopped)
+        scene.load.rate = 400
+        await rm(filler)
+        await service.start()
+        await scene.recovers(`there is room again ${round}`, 30_000)
+      }
+      return scene.finish({ runs })
+    },
+  },
+  {
+    id: 'F44',
+    title: 'no room for what decoding spills of a large transaction; room made',
+    expect: 'R',
+    async run(rig, { seed, runs }) {
+      if (process.getuid?.() !== 0) return skipped(notRoot)
+      const scene = await rig.scene({ seed, postgres: { settings: { logical_decoding_work_mem: '64kB' } } })
+      const { service } = scene.postgres
+      if (service.dataFolder === undefined) return skipped(noFolder)
+      const folder = join(service.dataFolder, 'pg_replslot')
+      await service.stop('fast')
+      await mountOver(rig, folder, 4, () => service.stop('immediate'))
+      await service.start()
+      await scene.start()
+      for (let round = 1; round <= runs; round++) {
+        await scene.flow(200)
+        await writersRest(scene)
+        // Rolled back rows do not spill, other tables do.
+        await scene.query('CREATE TABLE IF NOT EXISTS public.bulk (filler text)')
+        await scene.query(`INSERT INTO public.bulk SELECT repeat(md5(n::text), 4) FROM generate_series(1, 100000) n`)
+        scene.load.resume()
+        await scene.bridge.until(
+          ({ state, reason }) => state === 'retrying' && reason?.code === 'SOURCE_OUT_OF_RESOURCES',
+          60_000,
+          'a bridge that is told of the full disk',
+        )
+        await run('mount', ['-o', 'remount,size=200m', folder])
+        await scene.recovers(`there is room again ${round}`, 30_000)
+      }
+      return scene.finish({ runs: 1 })
+    },
+  },
+]
+
+/** Mounts so many megabytes over the folder of a stopped server, with what it held. `stop` ends what uses it. */
+async function mountOver(rig: Rig, folder: string, size: number, stop: () => Promise<void>): Promise<void> {
+  const aside = `${folder}-aside`
+  await copyFolder(folder, aside)
+  await run('mount', ['-t', 'tmpfs', '-o', `size=${size}m,mode=0700`, 'tmpfs', folder])
+  await run('cp', ['-a', `${aside}/.`, folder])
+  await rm(aside, { recursive: true })
+  rig.onCleanup(async () => {
+    await stop()
+    await run('umount', ['-l', folder])
+  })
+}
+
+/** Writes to the end of the disk. */
+async function fill(file: string): Promise<void> {
+  const handle = await open(file, 'w')
+  try {
+    const block = Buffer.alloc(megabyte)
+    for (;;) await handle.write(block)
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error
+  } finally {
+    await handle.close()
+  }
+}
+
+async function standsStill(count: () => number): Promise<boolean> {
+  const before = count()
+  await new Promise((resolve) => setTimeout(resolve, 2000))
+  return count() === before
+}
