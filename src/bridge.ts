@@ -73,7 +73,7 @@ export class Bridge {
     this.#ownership = new Ownership({
       lease,
       checkpoint,
-      onGranted: () => sink.flush(),
+      onGranted: () => sink.resume(),
       onLost: (error) => this.#cannotStore(error),
     })
     this.#over = new Promise((resolve) => {
@@ -109,9 +109,10 @@ export class Bridge {
       await checkpoint.claim()
       await onClaimed()
       await checkpoint.recordHistory('start')
-      this.#ownership.begin(leaseTimeOf(source.walSenderTimeout), claimedAt)
+      const leaseTime = leaseTimeOf(source.walSenderTimeout)
+      this.#ownership.begin(leaseTime, claimedAt)
       this.#lastStoreAt = this.#lastHistoryAt = this.#lastWatchAt = performance.now()
-      this.#timer = setInterval(() => this.#tick(), Math.max(10, timings.storeInterval / 4))
+      this.#timer = setInterval(() => this.#tick(), Math.max(10, Math.min(timings.storeInterval / 4, leaseTime / 8)))
       if (!this.#ended) this.#begin()
       const error = await this.#over
       if (error === undefined) await this.#drain()

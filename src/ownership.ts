@@ -43,8 +43,8 @@ export class Ownership {
 
   /** To be called often: asks when it is time. */
   tick(now: number): void {
-    if (this.#asking || now - this.#sureAt < this.#leaseTime / 4) return
-    const { checkpoint, onLost } = this.#options
+    const { checkpoint, lease, onLost } = this.#options
+    if (this.#asking || (now - this.#sureAt < this.#leaseTime / 4 && lease.holds(now))) return
     this.#asking = true
     checkpoint
       .confirmOwner()

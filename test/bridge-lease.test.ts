@@ -90,6 +90,18 @@ test('while it streams and nothing is stored, the checkpoint is asked whether it
   expect(held()).toBe(false)
 })
 
+test('stores that are far apart leave no gap in the lease', async () => {
+  const { bridge, source, held, pass, start } = stage({ timings: { storeInterval: 60_000 } })
+  source.walSenderTimeout = 2000
+  const run = start()
+  for (let second = 0; second < 300; second++) {
+    await pass(200)
+    expect(held()).toBe(true)
+  }
+  bridge.stop()
+  await run
+})
+
 test('a store proves it as well', async () => {
   const { bridge, source, checkpoint, calls, held, pass, confirm, start } = stage()
   checkpoint.confirmingOwner = () => new Promise(() => {})

@@ -29,7 +29,7 @@ export const at = (lsn: bigint, commitLsn?: bigint, rows = 1): StartPosition => 
 export function row(commitLsn: bigint, ordinal = 0): SourceEvent {
   const transaction = { commitLsn, commitLsnText: '', committedAt: '', committedAtSeconds: 0 }
   const relation = { schema: 'public', table: 'outbox', columns: [] }
-  const tuple = { text: () => null, bytes: () => null, byteLength: () => 0 }
+  const tuple = { text: () => null, bytes: () => null, byteLength: () => 0, size: 0 }
   return { kind: 'row', transaction, ordinal, relation, tuple }
 }
 
@@ -82,6 +82,9 @@ class ScriptedSink implements Sink {
     this.#window = window
   }
   start(_handlers: SinkHandlers): void {}
+  resume(): void {
+    this.flush()
+  }
   flush(): void {
     this.flushes++
     for (let next = this.#window.nextUnsent(); next !== undefined; next = this.#window.nextUnsent())

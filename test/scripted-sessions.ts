@@ -15,6 +15,7 @@ class ScriptedSink implements Sink {
     this.handlers = handlers
   }
   flush(): void {}
+  resume(): void {}
   async stop(): Promise<void> {
     this.stopped++
   }

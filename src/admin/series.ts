@@ -93,7 +93,7 @@ export const statusSeries: readonly Series[] = [
   ),
   gauge('lag_seconds', 'Age of the oldest unsettled event; 0 when there is none.', (s) => s.lag.seconds),
 
-  gauge('dead_letters', 'Dead letters that wait for a person.', (s) => s.deadLetters.parked),
+  gauge('dead_letters', 'Dead letters that wait for a person, counted up to 100,000.', (s) => s.deadLetters.parked),
   gauge(
     'parked_aggregates',
     'Aggregates whose later events are parked behind a dead letter.',

@@ -16,7 +16,9 @@ export interface SelectionFlags extends ConfigFlags {
   readonly json?: boolean
 }
 
-const timePattern = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?$/
+/** Day, time of day, zone; offsets up to the ±15:59 that PostgreSQL knows. */
+const timePattern =
+  /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)(Z|[+-](?:0\d|1[0-5]):?[0-5]\d)?)?$/
 
 /** Adds the filters of list, retry and discard, and the flags that every command has. */
 export function addSelectionOptions(command: Command): Command {
@@ -65,11 +67,13 @@ function parseReason(text: string): string {
   return code
 }
 
+/** Only what PostgreSQL takes as well: of 2026-02-31 `Date` makes a day in March, and there is no year 0000. */
 function parseTime(text: string): string {
-  const match = timePattern.exec(text)
-  const zoned = match?.[1] === undefined ? `${text.replace(' ', 'T')}${text.length === 10 ? 'T00:00' : ''}Z` : text
-  if (match === null || Number.isNaN(Date.parse(zoned))) {
+  const [, day = '', time = '00:00', zone = 'Z'] = timePattern.exec(text) ?? []
+  const read = new Date(`${day}T${time}Z`)
+  const isReal = !Number.isNaN(read.getTime()) && read.toISOString().startsWith(`${day}T${time.slice(0, 5)}`)
+  if (!isReal || day.startsWith('0000')) {
     throw new InvalidArgumentError('expected an ISO 8601 time such as 2026-01-31 or 2026-01-31T23:59:59Z')
   }
-  return zoned
+  return `${day}T${time}${zone}`
 }

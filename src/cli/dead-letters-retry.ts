@@ -9,12 +9,15 @@ import { Redelivery } from '../dead-letter/redelivery.ts'
 import type { Selection } from '../dead-letter/selection.ts'
 import { resolveColumns } from '../routing/column-map.ts'
 import { createRouting } from '../routing/message.ts'
+import { requireGrants } from '../setup/check-grants.ts'
 import { attempt } from '../setup/connect.ts'
 import { type CliContext, type ExitCode, exitCodes, printData, printJson, printNote } from './context.ts'
 import { withDeadLetters } from './dead-letters-connection.ts'
 import { requireSelection, type SelectionFlags } from './dead-letters-options.ts'
 import { printMissing } from './dead-letters-show.ts'
 import { SinkRedeliverer } from './dead-letters-sink.ts'
+import { stopOnSignals } from './dead-letters-stop.ts'
+import { printStranded, Stranded } from './dead-letters-stranded.ts'
 import { Tally } from './dead-letters-tally.ts'
 import { reportFailure } from './failure.ts'
 import { loadFor } from './options.ts'
@@ -57,9 +60,12 @@ async function redeliver(
   const asked = requireSelection(ids, flags)
   const loaded = await loadFor(context, flags)
   const redeliverer = new SinkRedeliverer(loaded)
-  const stop = stopOnSignals(context)
+  const stranded = new Stranded()
+  const stop = stopOnSignals(context, () => printStranded(context, stranded.suspects, 'may be'))
   try {
     return await withDeadLetters(loaded, doing, async (client, slot) => {
+      // Before anything is sent: what cannot be removed afterwards would be sent with each try.
+      await attempt(doing, () => requireGrants(client, 'redeliver'))
       const missing = await missingEvents(client, slot, ids)
       for (const eventId of missing) printMissing(context, eventId, slot)
       // What comes in from here on is not meant: else a command would chase a bridge that adds more.
@@ -75,6 +81,7 @@ async function redeliver(
         stopAsked: stop.asked,
         onSettled: (letter, outcome) => {
           tally.add(letter, outcome)
+          stranded.note(letter)
           if (outcome.kind !== 'discarded') return
           const position = `${formatLsn(letter.commitLsn)}#${letter.ordinal}`
           const line = `discarded event ${letter.eventId ?? 'without id'} (${position}, ${letter.reasonCode})`
@@ -90,13 +97,20 @@ async function redeliver(
         tally.clear()
         exitCode = reportFailure(error, context)
         // Then the broker alone is in trouble, and the count of what is left can still be read.
-        if (!(error instanceof BridgeError) || !error.code.startsWith('SINK_')) return exitCode
+        if (!(error instanceof BridgeError) || !error.code.startsWith('SINK_')) {
+          printStranded(context, stranded.suspects, 'may be')
+          return exitCode
+        }
       }
       const left = await countDeadLetters(client, slot, selection)
+      const behind = await stranded.find(client, slot)
       tally.finish(left, stop.asked() || exitCode !== exitCodes.done)
-      if (flags.json === true) printJson(context, { ...tally.facts, notFound: missing, stopped: stop.asked() })
+      printStranded(context, behind, 'are')
+      const facts = { ...tally.facts, notFound: missing, stopped: stop.asked(), stranded: behind }
+      if (flags.json === true) printJson(context, facts)
       if (exitCode !== exitCodes.done) return exitCode
-      return tally.failed + left + missing.length > 0 || stop.asked() ? exitCodes.failed : exitCodes.done
+      const undone = tally.failed + left + missing.length + behind.aggregates
+      return undone > 0 || stop.asked() ? exitCodes.failed : exitCodes.done
     })
   } finally {
     stop.dispose()
@@ -128,22 +142,5 @@ function doneBy(): string {
   } catch {
     // A container may run under a number that has no name.
     return `uid ${process.getuid?.() ?? 'unknown'}@${hostname()}`
-  }
-}
-
-/** The first SIGINT or SIGTERM lets the batch be finished, a second one ends the process: rows stay as they are. */
-function stopOnSignals(context: CliContext): { asked: () => boolean; dispose: () => void } {
-  let asked = false
-  const onSignal = () => {
-    if (asked) process.exit(exitCodes.failed)
-    asked = true
-    printNote(context, '\nstopping after this batch')
-  }
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal)
-  return {
-    asked: () => asked,
-    dispose: () => {
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)
-    },
   }
 }

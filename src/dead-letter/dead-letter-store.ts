@@ -1,17 +1,24 @@
 import { assert } from '../base/assert.ts'
 import { BridgeError } from '../base/errors.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
+import { quoteLiteral } from '../base/sql.ts'
 import type { Undeliverable, UndeliverableKeeper, Verdict } from '../sink/undeliverable.ts'
 import { deadLetterValues } from './dead-letter-values.ts'
 import { insertDeadLetters } from './insert-dead-letters.ts'
 import { aggregateKey, memoryKey } from './keys.ts'
 import { type ControlConnection, LazyConnection } from './lazy-connection.ts'
 import { loadParked, lockParked, type ParkedAggregate, park, releaseParked } from './parked-aggregates.ts'
-import { storeFailure } from './store-failure.ts'
+import { sqlState, storeFailure } from './store-failure.ts'
+
+/** SQLSTATE of our own. */
+const fencedState = 'W2R01'
 
 export interface DeadLetterStoreOptions {
   readonly slot: string
-  /** `aggregate`: what follows a dead letter in its aggregate is parked behind it. `event`: it goes on. */
+  /**
+   * `aggregate`: what follows a dead letter in its aggregate is parked behind it. `event`: it goes on, but in aggregates
+   * that are parked already.
+   */
   readonly scope: 'event' | 'aggregate'
   /** A connection of its own, whose commits are durable before they are answered. Rejects with a BridgeError. */
   readonly connect: () => Promise<ControlConnection>
@@ -64,7 +71,6 @@ export class DeadLetterStore implements UndeliverableKeeper {
    */
   begin(): Promise<void> {
     return this.#inTurn(async () => {
-      if (this.#options.scope === 'event') return
       await this.#transaction('reading the parked aggregates', async (client) => {
         // A command that was killed may have left one behind.
         await releaseParked(client, this.#options.slot, undefined)
@@ -75,11 +81,11 @@ export class DeadLetterStore implements UndeliverableKeeper {
 
   keep(items: readonly Undeliverable[]): Promise<readonly Verdict[]> {
     return this.#inTurn(async () => {
-      const kept = await this.#transaction('storing dead letters', async (client) => {
-        await this.#checkOwner(client)
-        if (this.#stale && this.#options.scope === 'aggregate') await this.#load(client)
+      const work = async (client: PostgresClient) => {
+        if (this.#stale) await this.#load(client)
         return this.#keep(client, items)
-      })
+      }
+      const kept = await this.#transaction('storing dead letters', work, this.#ownerGuard())
       for (const { row } of kept.parked) this.#remember(row.aggregateType, row.aggregateId)
       for (const { row } of kept.released) this.#forget(row.aggregateType, row.aggregateId)
       return kept.verdicts
@@ -106,18 +112,18 @@ export class DeadLetterStore implements UndeliverableKeeper {
     return { verdicts, parked, released: released.filter(({ row }) => !stillParked.has(keyOf(row) ?? '')) }
   }
 
-  /** A bridge that was stopped for a while must not park what the one that took over has delivered. */
-  async #checkOwner(client: PostgresClient): Promise<void> {
+  /**
+   * A bridge that was stopped for a while must not park what the one that took over has delivered. The lock waits for a
+   * claim that is under way.
+   */
+  #ownerGuard(): string {
     const { slot, ownerEpoch } = this.#options
     const epoch = ownerEpoch?.()
-    if (epoch === undefined) return
-    const { rows } = await client.query({
-      name: 'wal2rabbit_keeper',
-      text: 'SELECT 1 FROM wal2rabbit.checkpoint WHERE slot = $1 AND epoch = $2',
-      values: [slot, epoch],
-    })
-    if (rows.length > 0) return
-    throw new BridgeError('CHECKPOINT_FENCED', `checkpoint of slot ${slot} no longer has epoch ${epoch}`)
+    if (epoch === undefined) return ''
+    return `DO $owner$ BEGIN
+      PERFORM 1 FROM wal2rabbit.checkpoint WHERE slot = ${quoteLiteral(slot)} AND epoch = ${epoch} FOR SHARE;
+      IF NOT FOUND THEN RAISE EXCEPTION 'the checkpoint no longer has epoch ${epoch}' USING ERRCODE = '${fencedState}'; END IF;
+    END $owner$; `
   }
 
   #checkRoom(parked: readonly Undeliverable[]): void {
@@ -150,13 +156,17 @@ export class DeadLetterStore implements UndeliverableKeeper {
     if (key !== null) this.#parked.delete(key)
   }
 
-  async #transaction<T>(doing: string, work: (client: PostgresClient) => Promise<T>): Promise<T> {
+  async #transaction<T>(doing: string, work: (client: PostgresClient) => Promise<T>, guardSql?: string): Promise<T> {
     try {
-      const result = await this.#connection.transaction(work)
+      const result = await this.#connection.transaction(work, guardSql)
       this.#stale = false
       return result
     } catch (error) {
       this.#stale = true
+      if (sqlState(error) === fencedState) {
+        const text = `dead letters of slot ${this.#options.slot} are another bridge's to keep`
+        throw new BridgeError('CHECKPOINT_FENCED', text, { cause: error })
+      }
       throw storeFailure(error, doing, this.#options.toError)
     }
   }

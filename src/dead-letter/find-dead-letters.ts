@@ -38,7 +38,7 @@ export async function countDeadLetters(client: PostgresClient, slot: string, sel
   return Number(rows[0]?.count)
 }
 
-/** How many dead letters a slot has, and how many aggregates wait behind one: for a gauge. */
+/** How many dead letters a slot has, and how many aggregates wait behind one: for a gauge, up to 100,000 each. */
 export async function countParked(
   client: PostgresClient,
   slot: string,
@@ -46,8 +46,10 @@ export async function countParked(
   const { rows } = await client.query({
     name: 'wal2rabbit_count_parked',
     text: `SELECT
-      (SELECT count(*) FROM wal2rabbit.dead_letter WHERE slot = $1 AND state = 'parked') AS dead_letters,
-      (SELECT count(*) FROM wal2rabbit.parked_aggregate WHERE slot = $1) AS aggregates`,
+      (SELECT count(*) FROM (SELECT FROM wal2rabbit.dead_letter
+        WHERE slot = $1 AND state = 'parked' LIMIT 100000) AS letter) AS dead_letters,
+      (SELECT count(*) FROM (SELECT FROM wal2rabbit.parked_aggregate
+        WHERE slot = $1 LIMIT 100000) AS parked) AS aggregates`,
     values: [slot],
   })
   return { deadLetters: Number(rows[0]?.dead_letters), aggregates: Number(rows[0]?.aggregates) }

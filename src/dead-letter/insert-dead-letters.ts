@@ -1,7 +1,7 @@
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { type DeadLetterValues, plainValues, type WrittenColumn, writtenColumns } from './dead-letter-values.ts'
 
-const largeBody_bytes_min = 256 * 1024
+const largeValue_length_min = 256 * 1024
 
 const columnsSql = writtenColumns.join(', ')
 
@@ -70,7 +70,7 @@ async function insertOneByOne(
   await insertDeadLetters(client, slot, rows.slice(middle))
 }
 
-/** Many small ones go in one statement, as one document; a large one by itself, with its body in binary. */
+/** Many small ones go in one statement, as one document; a large one by itself, as parameters with its body in binary. */
 function runsBySize(rows: readonly DeadLetterValues[]): DeadLetterValues[][] {
   const runs: DeadLetterValues[][] = []
   let small: DeadLetterValues[] | undefined
@@ -86,8 +86,12 @@ function runsBySize(rows: readonly DeadLetterValues[]): DeadLetterValues[][] {
   return runs
 }
 
-function isLarge({ body }: DeadLetterValues): boolean {
-  return Buffer.isBuffer(body) && body.length > largeBody_bytes_min
+function isLarge({ body, row_columns: columns, properties }: DeadLetterValues): boolean {
+  return [body, columns, properties].some((value) => lengthOf(value) > largeValue_length_min)
+}
+
+function lengthOf(value: string | number | Buffer | null): number {
+  return typeof value === 'string' || Buffer.isBuffer(value) ? value.length : 0
 }
 
 function insertStatement(slot: string, rows: readonly DeadLetterValues[]) {

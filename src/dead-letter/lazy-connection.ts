@@ -18,15 +18,18 @@ export class LazyConnection {
     this.#idle = idle
   }
 
-  /** Runs `work` in a transaction. Whatever it rejects with, or the commit, nothing is relied on any more. */
-  async transaction<T>(work: (client: PostgresClient) => Promise<T>): Promise<T> {
+  /**
+   * Runs `work` in a transaction. Whatever it rejects with, or the commit, nothing is relied on any more. `guardSql` goes
+   * in one message with the commit: where it fails, nothing is committed, and no pause of this process comes in between.
+   */
+  async transaction<T>(work: (client: PostgresClient) => Promise<T>, guardSql = ''): Promise<T> {
     clearTimeout(this.#timer)
     this.#connection ??= await this.#connect()
     const connection = this.#connection
     try {
       await connection.query({ text: 'BEGIN' })
       const result = await work(connection)
-      await connection.query({ text: 'COMMIT' })
+      await connection.query({ text: `${guardSql}COMMIT` })
       this.#timer = setTimeout(() => void this.close(), this.#idle)
       this.#timer.unref()
       return result

@@ -76,7 +76,7 @@ export function windowRowOf(letter: WholeDeadLetter, routing: Rerouting): Window
 function withoutColumns(committedAt: string): WindowRowInput['origin'] {
   return {
     relation: { columns: [] },
-    tuple: { text: () => null, bytes: () => null, byteLength: () => 0 },
+    tuple: { text: () => null, bytes: () => null, byteLength: () => 0, size: 0 },
     transaction: { committedAt },
   }
 }

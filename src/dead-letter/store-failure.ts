@@ -19,7 +19,7 @@ export function storeFailure(
   return new BridgeError('DEAD_LETTER_STORE_FAILED', known.message, { cause: error })
 }
 
-function sqlState(error: unknown): string | undefined {
+export function sqlState(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return undefined
   return /^[0-9A-Z]{5}$/.test(error.code) && !/^E[A-Z]{4}$/.test(error.code) ? error.code : undefined
 }

@@ -3,8 +3,8 @@ import type { RowOrigin } from '../sink/sink.ts'
 import type { SourceRow, SourceTuple } from '../source/source.ts'
 import { asciiJson } from './ascii-json.ts'
 
-/** Largest column beside the payload that is kept: routing reads none that is longer. */
-export const keptColumn_bytes_max = 64 * 1024 * 1024
+/** Most that is kept of the columns beside the payload, together: routing reads none that is longer. */
+export const keptColumns_bytes_max = 64 * 1024 * 1024
 
 /** A column of a kept row, as `row_shape` describes it. */
 export interface StoredColumn {
@@ -30,15 +30,19 @@ export interface StoredRow {
 export function encodeRow({ relation, tuple }: RowOrigin, body: Buffer): StoredRow {
   const texts: [string, string | null][] = []
   let shape = ''
+  let room = keptColumns_bytes_max
   relation.columns.forEach((column, index) => {
     const { name, type } = column
     const size = tuple.byteLength(index)
-    if (size > keptColumn_bytes_max) {
+    if (size > room) {
       shape += `,${asciiJson(largeColumn(name, type, size, body))}`
       return
     }
     const from = sourceOf(tuple, index, type, size, body)
-    if (from === undefined) texts.push([name, tuple.text(index)])
+    if (from === undefined) {
+      texts.push([name, tuple.text(index)])
+      room -= size
+    }
     shape += `,${from === undefined ? plainColumn(column) : asciiJson({ name, type, from })}`
   })
   return { columns: asciiJson(Object.fromEntries(texts)), shape: `[${shape.slice(1)}]` }
@@ -122,6 +126,7 @@ function storedTuple(
   }
   return {
     bytes,
+    size: body.length,
     text: (index) => bytes(index)?.toString('utf8') ?? null,
     byteLength: (index) => {
       const column = shape[index]

@@ -6,6 +6,7 @@ import { type ColumnSetting, resolveColumns } from '../routing/column-map.ts'
 import { checkBroker, type PrepareOptions } from '../sink/broker-setup.ts'
 import { toSourceError } from '../source/failure.ts'
 import { checkPublication, checkTable } from './check-columns.ts'
+import { checkGrants } from './check-grants.ts'
 import { checkPosition } from './check-position.ts'
 import { readServerSettings, serverFindings } from './check-server.ts'
 import { checkTopology } from './check-topology.ts'
@@ -79,6 +80,7 @@ async function checkDatabase(client: pg.Client, options: CheckOptions): Promise<
       await askReplication(options.url, 'IDENTIFY_SYSTEM', 'opening a replication connection')
       return [good('replication connection', 'let in by pg_hba.conf')]
     })),
+    ...(await look('grants', () => checkGrants(client, names.table.schema))),
     ...(await look('schema', async () => {
       await requireSchema(client)
       return [good('schema', 'wal2rabbit, up to date')]

@@ -1,6 +1,7 @@
 import { BridgeError } from '../base/errors.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { readServerFacts } from '../checkpoint/server-facts.ts'
+import { requireGrants } from './check-grants.ts'
 import { attempt, type ControlOptions, connectControl, endControl } from './connect.ts'
 import { requireSchema } from './migrate.ts'
 
@@ -10,9 +11,10 @@ export interface CheckpointConnectionOptions extends ControlOptions {
 }
 
 /**
- * The control connection of a session: only to the cluster that was streamed from before, and with the bookkeeping schema
- * that this program knows, which may have changed since the last session. Rejects with a BridgeError: SYSTEM_CHANGED,
- * SCHEMA_MISSING, _OLDER, _NEWER, _CHANGED, or of the connection.
+ * The control connection of a session: only to the cluster that was streamed from before, with the bookkeeping schema
+ * that this program knows, which may have changed since the last session, and with every grant on it: else one that an
+ * upgrade needs would be missed with the first dead letter only. Rejects with a BridgeError: SYSTEM_CHANGED,
+ * SOURCE_PERMISSION_DENIED, SCHEMA_MISSING, _OLDER, _NEWER, _CHANGED, or of the connection.
  */
 export async function connectCheckpoint(
   options: CheckpointConnectionOptions,
@@ -20,6 +22,7 @@ export async function connectCheckpoint(
   const client = await connectControl(options)
   try {
     if (options.systemIdentifier !== undefined) await requireSystem(client, options.systemIdentifier)
+    await attempt('looking at the grants', () => requireGrants(client, 'run'))
     await attempt('reading the version of the schema', () => requireSchema(client))
   } catch (error) {
     await endControl(client)

@@ -53,11 +53,12 @@ export async function connectControl(options: ControlOptions): Promise<pg.Client
   try {
     await client.connect()
     // With synchronous_commit off a crash could take back a stored LSN that the slot has already been told. The driver
-    // does not send a timeout of 0, and the role may have another as its default.
+    // does not send a timeout of 0, and the role may have another as its default; likewise the isolation level, on which
+    // the release of parked aggregates relies.
     await client.query({
       text: `SELECT set_config('statement_timeout', $1, false), set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'off' THEN 'local' ELSE current_setting('synchronous_commit') END,
-        false)`,
+        false), set_config('default_transaction_isolation', 'read committed', false)`,
       values: [String(options.statementTimeout)],
     })
     connection.watched = true

@@ -16,7 +16,7 @@ import type { OutboundMessage, Refusal, RefusedContent, RowOrigin, UnroutablePol
  */
 export interface WindowLimits {
   readonly messages: number
-  /** Sum of the message sizes, in bytes. A single larger message still passes, alone. */
+  /** Sum of what the rows hold, in bytes: body and all columns. A single larger row still passes, alone. */
   readonly bytes: number
 }
 
@@ -71,7 +71,7 @@ interface Mark {
   readonly lsn: Lsn
 }
 
-/** Bytes counted for a message beside its body: properties, headers, bookkeeping. */
+/** Bytes counted for a row beside its columns: properties, headers, bookkeeping. */
 const overheadBytes = 512
 
 export class ConfirmWindow {
@@ -123,7 +123,8 @@ export class ConfirmWindow {
       this.#isNext(input),
       () => `row ${formatLsn(input.commitLsn)}#${input.ordinal} came out of order, ${this.#describeReceived()}`,
     )
-    const bytes = overheadBytes + (input.message ?? input.refused)!.body.length
+    // The body is one of the columns, most often a piece of the same memory; the others stay for the dead letter.
+    const bytes = overheadBytes + Math.max((input.message ?? input.refused)!.body.length, input.origin.tuple.size)
     const row: WindowRow = {
       commitLsn: input.commitLsn,
       ordinal: input.ordinal,

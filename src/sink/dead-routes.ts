@@ -4,7 +4,7 @@ import type { OutboundMessage } from './sink.ts'
 const routeMemory = 60_000
 /** How long nothing is sent to an exchange that cost a channel, milliseconds. */
 const exchangeMemory = 15_000
-/** So many dead routes of an exchange make it a flood: then the other routes are not retried either. */
+/** So many dead routes of an exchange make it a flood: then others, that took nothing meanwhile, are not retried either. */
 const floodRoutes_min = 8
 const routes_max = 10_000
 /** So many events that came back from one route within a second make it a flood: then only probes are sent there. */
@@ -31,6 +31,8 @@ export class DeadRoutes {
   /** By exchange, then routing key; the one that died last comes last, as a Map keeps the order of its keys. */
   readonly #routes = new Map<string, Map<string, DeadRoute>>()
   readonly #exchanges = new Map<string, number>()
+  /** Routes that took an event while others were dead. */
+  #good = new Set<string>()
   #size = 0
 
   get isEmpty(): boolean {
@@ -66,7 +68,10 @@ export class DeadRoutes {
   /** The broker took an event on this route. */
   lives({ exchange, routingKey }: OutboundMessage): void {
     const routes = this.#routes.get(exchange)
-    if (routes?.delete(routingKey) !== true) return
+    if (routes === undefined) return
+    if (this.#good.size >= routes_max) this.#good = new Set()
+    this.#good.add(`${exchange}\0${routingKey}`)
+    if (!routes.delete(routingKey)) return
     this.#size--
     if (routes.size === 0) this.#routes.delete(exchange)
   }
@@ -80,7 +85,8 @@ export class DeadRoutes {
       routes.delete(key)
       this.#size--
     }
-    return routes.has(routingKey) || routes.size >= floodRoutes_min
+    if (routes.has(routingKey)) return true
+    return routes.size >= floodRoutes_min && !this.#good.has(`${exchange}\0${routingKey}`)
   }
 
   /** Whether an event would only add to a flood, and need not be sent. Each `false` may be a probe that is due. */
@@ -110,6 +116,7 @@ export class DeadRoutes {
 
   #forget(): void {
     this.#routes.clear()
+    this.#good.clear()
     this.#size = 0
   }
 }

@@ -49,6 +49,14 @@ export function brokerReply(error: unknown): BrokerReply | undefined {
   return Number.isInteger(number) ? { code: number, text } : undefined
 }
 
+/**
+ * Whether a refused access is about the routing key alone: topic permissions are looked at after the exchange's own.
+ * Source: https://www.rabbitmq.com/docs/access-control#topic-authorisation
+ */
+export function refusesTopic(reply: BrokerReply | undefined): boolean {
+  return reply?.code === 403 && reply.text.includes('access to topic ')
+}
+
 /** Why no connection came about. `endpoint` names the broker without user and password. */
 export function connectFailure(error: unknown, endpoint: string): BridgeError {
   if (error instanceof BridgeError) return error

@@ -36,7 +36,8 @@ export class KeepQueue {
   /** Kept since the last line about it. */
   #untold = 0
   #toldAt = Number.NEGATIVE_INFINITY
-  #timer: NodeJS.Timeout | undefined
+  #hurried = false
+  #wake: () => void = () => {}
 
   constructor(options: KeepQueueOptions) {
     this.#options = options
@@ -56,10 +57,16 @@ export class KeepQueue {
     setImmediate(() => this.#run())
   }
 
+  /** What was in the way may be over: tries again now, not at the end of a long delay. */
+  hurry(): void {
+    this.#hurried = true
+    this.#wake()
+  }
+
   /** Nothing is asked of the keeper any more. */
   stop(): void {
     this.#stopped = true
-    clearTimeout(this.#timer)
+    this.#wake()
   }
 
   async #run(): Promise<void> {
@@ -78,13 +85,23 @@ export class KeepQueue {
         this.#note(failure, delay)
         // A broken invariant: nothing is kept any more, and the trouble stays to be seen.
         if (failure.action === 'bug') return
-        await new Promise<void>((resolve) => {
-          this.#timer = setTimeout(resolve, delay)
-        })
+        await this.#pause(delay)
+        if (this.#hurried) attempt = 0
       }
     }
     this.#running = false
     this.#note(undefined, 0)
+  }
+
+  async #pause(delay: number): Promise<void> {
+    this.#hurried = false
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, delay)
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   }
 
   async #keep(batch: readonly Undeliverable[]): Promise<void> {

@@ -22,6 +22,8 @@ export interface PublisherOptions {
   readonly mendInterval?: number
   /** Default: none, and the stream stays at what cannot be delivered. */
   readonly keeper?: UndeliverableKeeper
+  /** Exchanges of which each channel that is attached has made sure that they are there. */
+  readonly verifiedExchanges?: ReadonlySet<string>
   /** As the window's; default `commit`. */
   readonly order?: 'commit' | 'aggregate'
   /** Nothing is published without; default: nobody else publishes the same. */
@@ -78,7 +80,12 @@ export class Publisher {
     this.#window = options.window
     this.#events = events
     const { window, log, retry, order = 'commit', keeper = keepNothing, mendInterval = 30_000 } = options
-    this.gate = new SendGate(window, { retry, order, isParked: (type, id) => keeper.isParked(type, id) })
+    this.gate = new SendGate(window, {
+      retry,
+      order,
+      verifiedExchanges: options.verifiedExchanges ?? new Set(),
+      isParked: (type, id) => keeper.isParked(type, id),
+    })
     this.#keeping = new KeepQueue({
       window,
       keeper,
@@ -144,6 +151,12 @@ export class Publisher {
   stop(): void {
     this.#stopped = true
     this.#keeping.stop()
+  }
+
+  /** The right to publish is there again, and likely the database that dead letters go to. */
+  resume(): void {
+    this.#keeping.hurry()
+    this.pump()
   }
 
   /** Publishes what may be sent now. */

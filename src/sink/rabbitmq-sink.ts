@@ -48,10 +48,14 @@ export class RabbitmqSink implements Sink {
   constructor(options: RabbitmqSinkOptions) {
     this.#options = options
     this.#dialer = new BrokerDialer(options)
-    this.#publisher = new Publisher(options, {
-      onProgress: () => this.#handlers?.onProgress(),
-      onChange: () => this.#note(),
-    })
+    const verifiedExchanges = new Set(options.exchanges.map(({ name }) => name))
+    this.#publisher = new Publisher(
+      { ...options, verifiedExchanges },
+      {
+        onProgress: () => this.#handlers?.onProgress(),
+        onChange: () => this.#note(),
+      },
+    )
   }
 
   get state(): SinkState {
@@ -74,6 +78,10 @@ export class RabbitmqSink implements Sink {
 
   flush(): void {
     this.#publisher.pump()
+  }
+
+  resume(): void {
+    this.#publisher.resume()
   }
 
   stop(): Promise<void> {

@@ -1,7 +1,7 @@
 import { type BackoffPolicy, backoffDelay } from '../base/backoff.ts'
 import type { ConfirmWindow, WindowRow } from './confirm-window.ts'
 import { DeadRoutes } from './dead-routes.ts'
-import type { BrokerReply } from './failure.ts'
+import { type BrokerReply, refusesTopic } from './failure.ts'
 import type { Refusal } from './sink.ts'
 
 /** Delays in milliseconds. */
@@ -14,6 +14,8 @@ export interface SendGateOptions {
   readonly retry: RetryPolicy
   /** `aggregate`: a failed row waits alone, with what is queued behind it. `commit`: nothing is sent meanwhile. */
   readonly order: 'commit' | 'aggregate'
+  /** Exchanges of which each new channel has made sure that they are there. */
+  readonly verifiedExchanges: ReadonlySet<string>
   readonly isParked: (aggregateType: string | null, aggregateId: string | null) => boolean
   readonly random?: () => number
 }
@@ -36,9 +38,6 @@ const parked: SendStep = {
   kind: 'keep',
   refusal: { code: 'EVENT_PARKED', text: 'it waits behind an earlier event of its aggregate, which is a dead letter' },
 }
-
-/** 404 NOT_FOUND and 403 ACCESS_REFUSED tell of the exchange; 406 PRECONDITION_FAILED and others of the message. */
-const repliesAboutExchange = new Set([403, 404])
 
 /**
  * Whether the next unsent row may be sent now. Normally yes, and the window is a pipeline. Otherwise:
@@ -125,7 +124,12 @@ export class SendGate {
 
   /** The broker closed the channel for this very row, and said `reply`. */
   blame(row: WindowRow, reply: BrokerReply, now: number): void {
-    if (repliesAboutExchange.has(reply.code)) this.#routes.refused(row.message!.exchange, now)
+    const { verifiedExchanges, retry } = this.#options
+    const { exchange } = row.message!
+    const verified = verifiedExchanges.has(exchange)
+    // It is there again, as the new channel has seen.
+    if (verified && reply.code === 404 && row.attempts < retry.attempts) return
+    if (!verified && tellsOfExchange(reply)) this.#routes.refused(exchange, now)
     this.refuse(row, { code: 'EVENT_REFUSED', text: `the broker closed the channel: ${reply.code} ${reply.text}` })
   }
 
@@ -164,6 +168,11 @@ export class SendGate {
     const { order, retry } = this.#options
     return row.seq <= this.#huntThrough || (order === 'commit' && row.attempts >= retry.attempts)
   }
+}
+
+/** 404 NOT_FOUND and 403 ACCESS_REFUSED do, unless it is about the routing key; 406 and others tell of the message. */
+function tellsOfExchange(reply: BrokerReply): boolean {
+  return reply.code === 404 || (reply.code === 403 && !refusesTopic(reply))
 }
 
 function isUnsettled(row: WindowRow | undefined): boolean {

@@ -57,6 +57,8 @@ export interface RowOrigin {
     text(index: number): string | null
     bytes(index: number): Buffer | null
     byteLength(index: number): number
+    /** Bytes of memory that all columns take, about. */
+    readonly size: number
   }
   /** ISO 8601 with microseconds. */
   readonly transaction: { readonly committedAt: string }
@@ -99,6 +101,8 @@ export interface Sink {
   start(handlers: SinkHandlers): void
   /** The window has new rows: publish what fits. Cheap to call. */
   flush(): void
+  /** What it may have waited for is there again: the right to publish, the database. */
+  resume(): void
   /** Closes channel and connection within a bound; unsettled rows stay unsettled. Idempotent. */
   stop(): Promise<void>
 }

@@ -1,7 +1,7 @@
 import type { Channel } from 'amqplib'
 import { BridgeError } from '../base/errors.ts'
 import type { AmqpConnection } from './amqp-connection.ts'
-import { brokerReply, connectionLost, topologyFailure } from './failure.ts'
+import { brokerReply, connectionLost, refusesTopic, topologyFailure } from './failure.ts'
 import type { HeaderValue } from './sink.ts'
 
 export interface ExchangeSpec {
@@ -105,7 +105,8 @@ export async function requireWritePermission(connection: AmqpConnection, name: s
     channel.publish(name, 'wal2rabbit.permission-check', Buffer.alloc(0), { userId: ' ', expiration: 'none' })
   })
   clearTimeout(timer)
-  if (brokerReply(refused)?.code === 406) return
+  const reply = brokerReply(refused)
+  if (reply?.code === 406 || refusesTopic(reply)) return
   throw topologyFailure(refused, exchangeText(name), connection.endpoint)
 }
 

@@ -37,6 +37,8 @@ export interface SourceTuple {
   bytes(index: number): Buffer | null
   /** Size in bytes of the text form; 0 for SQL NULL. */
   byteLength(index: number): number
+  /** Bytes of memory that all columns take, about. */
+  readonly size: number
 }
 
 /** One row inserted into the outbox by a committed transaction. */

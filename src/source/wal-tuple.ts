@@ -20,6 +20,10 @@ export class BufferTuple implements SourceTuple {
     return start >= 0 ? this.data.subarray(start, this.bounds[index * 2 + 1]!) : null
   }
 
+  get size(): number {
+    return this.data.length
+  }
+
   byteLength(index: number): number {
     return this.bounds[index * 2 + 1]! - this.bounds[index * 2]!
   }
@@ -40,6 +44,10 @@ export class TextTuple implements SourceTuple {
   bytes(index: number): Buffer | null {
     const value = this.text(index)
     return value === null ? null : Buffer.from(value, 'utf8')
+  }
+
+  get size(): number {
+    return this.values.reduce((sum, value) => sum + (value?.length ?? 0), 0)
   }
 
   byteLength(index: number): number {

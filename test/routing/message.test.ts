@@ -329,6 +329,7 @@ test('a column too long for a string is refused by its size, and kept as null, w
   const gigabyte: SourceRow = {
     ...row,
     tuple: {
+      size: tuple.size,
       bytes: (index) => tuple.bytes(index),
       byteLength: (index) => (index === huge ? 2 ** 30 : tuple.byteLength(index)),
       text: (index) => {
@@ -351,7 +352,7 @@ test('a failure of the program itself is thrown, never passed off as a bad row',
     if (calls++ === 0) throw new TypeError('a bug')
     return row.tuple.text(index)
   }
-  const broken: SourceRow = { ...row, tuple: { bytes: row.tuple.bytes, byteLength: row.tuple.byteLength, text } }
+  const broken: SourceRow = { ...row, tuple: { ...row.tuple, text } }
   expect(() => createRouting(options).route(broken)).toThrow(TypeError)
 })
 

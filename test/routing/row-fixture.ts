@@ -69,5 +69,6 @@ function tupleOf(values: readonly (string | Buffer | null)[]): SourceTuple {
     text: (index) => fields[index]?.toString('utf8') ?? null,
     bytes: (index) => fields[index] ?? null,
     byteLength: (index) => fields[index]?.length ?? 0,
+    size: fields.reduce((sum, field) => sum + (field?.length ?? 0), 0),
   }
 }

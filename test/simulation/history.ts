@@ -3,7 +3,7 @@ import { BridgeHost } from './bridge-host.ts'
 import { FakeBroker } from './fake-broker.ts'
 import { FakePostgres } from './fake-postgres.ts'
 import { deadLetterFaults, faults, meddling, type Stage } from './faults.ts'
-import { describe, Truth } from './truth.ts'
+import { covers, describe, Truth } from './truth.ts'
 import { VirtualTime } from './virtual-time.ts'
 import { Workload } from './workload.ts'
 import type { Profile } from './world.ts'
@@ -30,6 +30,9 @@ export interface HistoryResult {
 const recovery_ms = 90_000
 /** Virtual milliseconds for a bridge to notice that it must halt. */
 const halting_ms = 20_000
+
+/** Virtual milliseconds after which every connection on which nothing passes has been given up. */
+const unnoticed_ms = 10_000
 
 /** Codes with which the bridge may halt after somebody moved the slot, or a failover without it. */
 const expectedHalts: readonly string[] = ['SLOT_AHEAD', 'SLOT_MISSING']
@@ -169,14 +172,47 @@ class History {
       )
       return truth.breach('I1/I8', `${recovery_ms} ms on: lost ${lost && describe(lost)}, ${states.join(', ')}`)
     }
-    if (this.stage.random.chance(0.9)) return
+    if (this.stage.random.chance(0.05)) await this.#expectNoRepeats()
+    else if (this.stage.random.chance(0.1)) await this.#expectIdleProgress()
+  }
+
+  /** G8: WAL of other tables moves the slot. */
+  async #expectIdleProgress(): Promise<void> {
+    const { time, truth, postgres } = this.stage
     const idle = postgres.walEnd
     postgres.write(3_000_000n)
     // At the start of a segment the bridge waits for more, because archive_timeout may have brought it there.
-    if (postgres.walEnd % 0x100000n < 1000n) postgres.write(2000n)
+    if ((postgres.walEnd + 4000n) % 0x100000n < 8000n) postgres.write(16_000n)
     const idleDeadline = time.now + 30_000
     await this.#while(() => time.now < idleDeadline && postgres.slot.confirmed <= idle)
     if (postgres.slot.confirmed <= idle) truth.breach('G8', 'the slot did not advance while the outbox was idle')
+  }
+
+  /** G5: a graceful stop with nothing broken leaves nothing that a start would repeat. */
+  async #expectNoRepeats(): Promise<void> {
+    const { time, truth, postgres, hosts, workload, random } = this.stage
+    // A connection on which nothing passes may not be noticed yet.
+    const quietAt = time.now + unnoticed_ms
+    await this.#while(() => time.now < quietAt)
+    for (let statements = random.between(1, 8); statements > 0; statements--) workload.step()
+    workload.commitAll()
+    const stopAt = time.now + random.between(0, 60)
+    await this.#while(() => time.now < stopAt)
+    const stopped = [...hosts]
+    const active = stopped.find(({ supervisor }) => supervisor.state === 'streaming')
+    for (const host of stopped) host.terminate()
+    const deadline = time.now + 10_000
+    const isRunning = ({ owner, report }: BridgeHost) => owner.alive && report === undefined
+    await this.#while(() => time.now < deadline && stopped.some(isRunning))
+    if (stopped.some(isRunning)) truth.breach('G5', 'a bridge did not end when it was stopped')
+    // One that is killed while it stops, or is not the active one, has promised nothing.
+    if (active?.report === undefined || postgres.lastClaim?.by !== active.name) return
+    if (!active.report.drained) truth.breach('G5', `${active.name} was stopped and not drained`)
+    for (const event of truth.events.values()) {
+      const isDelivered = truth.delivered.first.has(event.id) && !truth.undone.has(event.id)
+      if (isDelivered && !covers(postgres.row.position, event))
+        truth.breach('G5', `after a graceful stop ${describe(event)} would be repeated`)
+    }
   }
 
   /** I9: it halts with the code that the manual names, tells the slot nothing more, and stores nothing more. */

@@ -1,6 +1,7 @@
 import { BridgeError } from '../../src/base/errors.ts'
 import type { Undeliverable, UndeliverableKeeper, Verdict } from '../../src/sink/undeliverable.ts'
 import { SqlConnection } from './sql-connection.ts'
+import { describe } from './truth.ts'
 import type { Owner } from './virtual-time.ts'
 import type { World } from './world.ts'
 
@@ -37,6 +38,10 @@ export class SimulatedKeeper implements UndeliverableKeeper {
       const known = items.map(({ row, refusal }) => {
         const event = truth.events.get(row.eventId ?? '')
         if (event === undefined) throw new Error(`an event that never was is to be kept: ${row.eventId}`)
+        // A good one may be nacked too often, or wait behind another; it is never the culprit.
+        const isInnocent = event.kind === 'good' || event.kind === 'blocking'
+        if (isInnocent && refusal.code !== 'EVENT_NACKED' && refusal.code !== 'EVENT_PARKED')
+          truth.breach('culprit', `${describe(event)} is to be kept as ${refusal.code}: ${refusal.text}`)
         return { event, waits: refusal.code === 'EVENT_PARKED' }
       })
       const verdicts = await connection.execute(() => {

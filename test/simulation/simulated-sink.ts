@@ -55,6 +55,10 @@ export class SimulatedSink implements Sink {
     this.#publisher.pump()
   }
 
+  resume(): void {
+    this.#publisher.resume()
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true
     this.#publisher.stop()

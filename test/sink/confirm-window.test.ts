@@ -258,3 +258,12 @@ test('displays what was received and published', () => {
   expect(window.publishedLsn).toBe(0x20n)
   expect(window.settledRows).toBe(1)
 })
+
+// A row keeps all of its columns until it is settled, as it may become a dead letter.
+test('a row counts with all of its columns, not only its body', () => {
+  const window = new ConfirmWindow({ messages: 100, bytes: 10_000 })
+  const { origin } = windowRow({ commitLsn: 0x10n, ordinal: 0 })
+  const wide = { ...origin, tuple: { ...origin.tuple, size: 9488 } }
+  window.pushRow(windowRow({ commitLsn: 0x10n, ordinal: 0, origin: wide, body: 'small' }))
+  expect([window.bytes, window.isFull]).toEqual([10_000, true])
+})

@@ -128,3 +128,10 @@ test('a hundred returns over more than a second are no flood', () => {
     expect(routes.isFlooded(to('a'), n * 20 + 1)).toBe(false)
   }
 })
+
+test('a route that takes events during a flood is tried again when one comes back, as its queue may be bound anew', () => {
+  const routes = new DeadRoutes()
+  flood(routes, 8, 0)
+  routes.lives(to('good'))
+  expect([routes.isDead(to('good'), 1), routes.isDead(to('unknown'), 1)]).toEqual([false, true])
+})

@@ -19,7 +19,14 @@ export function gateStage(
   const window = new ConfirmWindow({ messages: 100, bytes: 1e6 }, { order })
   pushTransaction(window, 0x10n, 4, wish)
   const retry = { attempts: 2, initialDelay: 100, maxDelay: 1000 }
-  const gate = new SendGate(window, { retry, order, isParked: () => false, random: () => 1, ...options })
+  const gate = new SendGate(window, {
+    retry,
+    order,
+    verifiedExchanges: new Set(),
+    isParked: () => false,
+    random: () => 1,
+    ...options,
+  })
   const unsent = (): WindowRow => {
     const row = window.nextUnsent()
     if (row === undefined) throw new Error('nothing is unsent')

@@ -160,6 +160,19 @@ test('one line in ten seconds tells what was kept, however much it is', async ()
   expect(lines.map((line) => /event-16-./.exec(line)?.[0])).toEqual(['event-16-0', 'event-16-3'])
 })
 
+test('what was in the way may be over: told so, it is asked at once, and the delays begin anew', async () => {
+  const { queue, keeper, add, pass } = stage(1)
+  keeper.failing = lost()
+  add()
+  await pass(20_000)
+  const calls = keeper.calls.length
+  queue.hurry()
+  await pass()
+  expect(keeper.calls).toHaveLength(calls + 1)
+  await pass(200)
+  expect(keeper.calls).toHaveLength(calls + 2)
+})
+
 test('a broken invariant stops the keeping for good, and stays to be seen', async () => {
   const { window, queue, keeper, addAll, pass } = stage(2)
   keeper.failing = new BridgeError('ASSERTION_FAILED', 'scripted')

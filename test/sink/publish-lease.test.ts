@@ -17,22 +17,38 @@ test('nobody holds a lease that was never given', () => {
 
 test('a lease is held until its time, and no longer', () => {
   const lease = new PublishLease()
-  lease.grant(100)
-  expect([lease.holds(99), lease.holds(100)]).toEqual([true, false])
+  lease.grant(100, 0, 0)
+  expect([lease.holds(99, 99), lease.holds(100, 100)]).toEqual([true, false])
 })
 
 test('a proof that comes late does not shorten it', () => {
   const lease = new PublishLease()
-  lease.grant(100)
-  lease.grant(50)
-  expect(lease.holds(99)).toBe(true)
+  lease.grant(100, 0, 0)
+  lease.grant(50, 0, 0)
+  expect(lease.holds(99, 99)).toBe(true)
 })
 
 test('a lease that was taken away is held again only when it is given anew', () => {
   const lease = new PublishLease()
-  lease.grant(100)
+  lease.grant(100, 0, 0)
   lease.revoke()
-  expect(lease.holds(0)).toBe(false)
-  lease.grant(20)
-  expect([lease.holds(19), lease.holds(20)]).toEqual([true, false])
+  expect(lease.holds(0, 0)).toBe(false)
+  lease.grant(20, 0, 0)
+  expect([lease.holds(19, 19), lease.holds(20, 20)]).toEqual([true, false])
+})
+
+// The monotonic clock of Linux stands still meanwhile.
+test('a machine that was suspended for longer than the lease holds it no more', () => {
+  const lease = new PublishLease()
+  lease.grant(24_000, 0, 1_700_000_000_000)
+  expect(lease.holds(10, 1_700_000_024_500)).toBe(true)
+  expect(lease.holds(10, 1_700_000_090_000)).toBe(false)
+  lease.grant(24_010, 10, 1_700_000_090_000)
+  expect(lease.holds(20, 1_700_000_090_010)).toBe(true)
+})
+
+test('a wall clock that is set back gives no more time', () => {
+  const lease = new PublishLease()
+  lease.grant(100, 0, 1_700_000_000_000)
+  expect(lease.holds(100, 1_600_000_000_000)).toBe(false)
 })

@@ -235,6 +235,33 @@ test('a write permission taken away blames no event, and the stream goes on once
   expect(texts(await broker.drain(queue))).toEqual(range(20).map((n) => `0/10#${n}`))
 })
 
+// The key of the permission check, and that of other events, are refused or allowed for themselves.
+test('a routing key that topic permissions refuse is the only one that is not delivered', async () => {
+  const broker = await testBroker()
+  const exchange = await broker.exchange()
+  const queue = await broker.queue({ bind: [exchange, '#'] })
+  const login = await broker.user({ write: exchange })
+  await broker.ctl('set_topic_permissions', login.name, exchange, '^order\\.', '')
+  const keeper = new ScriptedKeeper()
+  const { window, sink, until } = startSink(login.url, {
+    exchanges: [{ name: exchange, key: 'sink.exchange' }],
+    keeper,
+  })
+  pushTransaction(window, 0x10n, 20, (n) => ({
+    message: { exchange, routingKey: n === 7 ? 'secret.sold' : 'order.sold' },
+  }))
+  sink.flush()
+  await until(() => window.isEmpty && sink.state === 'open', 15_000)
+  expect(keeper.kept).toEqual(['event-16-7 EVENT_REFUSED'])
+  const arrived = new Set(texts(await broker.drain(queue)))
+  expect([...arrived].sort()).toEqual(
+    range(20)
+      .filter((n) => n !== 7)
+      .map((n) => `0/10#${n}`)
+      .sort(),
+  )
+})
+
 test('a refused login and a missing vhost are failing, with a reason that names neither password', async () => {
   const broker = await testBroker()
   const login = await broker.user({ write: '.*' })

@@ -147,3 +147,45 @@ test('406 tells of the message: its exchange is not spared', () => {
   window.keep(unsent(), false)
   expect(next(1)).toEqual(go)
 })
+
+const gone = { code: 404, text: "NOT_FOUND - no exchange 'outbox' in vhost '/'" }
+const denied = { code: 403, text: "ACCESS_REFUSED - access to exchange 'outbox' in vhost '/' refused for user 'app'" }
+const topicDenied = {
+  code: 403,
+  text: "ACCESS_REFUSED - access to topic 'order.created' in exchange 'outbox' in vhost '/' refused for user 'app'",
+}
+
+/** What follows for the culprit and for the next event, when the broker closed the channel for the first. */
+function blamed(reply: { code: number; text: string }, verified: boolean) {
+  const { window, gate, send, keep, next } = gateStage(undefined, {
+    verifiedExchanges: new Set(verified ? ['outbox'] : []),
+  })
+  const culprit = send()
+  window.fail(culprit)
+  gate.blame(culprit, reply, 0)
+  const step = next(0).kind
+  if (step === 'keep') keep()
+  else window.settle(send())
+  return [step, next(0).kind]
+}
+
+test.each([
+  ['an exchange that only this event names is spared, whichever of the two', gone, false, ['keep', 'keep']],
+  ['likewise where the exchange may not be written to', denied, false, ['keep', 'keep']],
+  ['a routing key that is refused tells nothing of the exchange', topicDenied, false, ['keep', 'send']],
+  ['an exchange that is there again blames nobody', gone, true, ['send', 'send']],
+  ['a refusal by an exchange that may be written to is about the event', denied, true, ['keep', 'send']],
+  ['likewise of a routing key', topicDenied, true, ['keep', 'send']],
+])('%s', (_what, reply, verified, steps) => {
+  expect(blamed(reply, verified)).toEqual(steps)
+})
+
+test('an exchange that comes and goes blames its event in the end', () => {
+  const { window, gate, send, next } = gateStage(undefined, { verifiedExchanges: new Set(['outbox']) })
+  for (const expected of ['send', 'keep']) {
+    const culprit = send()
+    window.fail(culprit)
+    gate.blame(culprit, gone, 0)
+    expect(next(0).kind).toBe(expected)
+  }
+})

@@ -31,7 +31,7 @@ export function windowRow(wish: RowWish): WindowRowInput {
 
 const noColumns: RowOrigin = {
   relation: { columns: [] },
-  tuple: { text: () => null, bytes: () => null, byteLength: () => 0 },
+  tuple: { text: () => null, bytes: () => null, byteLength: () => 0, size: 0 },
   transaction: { committedAt: '2026-01-31T23:59:59.123456Z' },
 }
 

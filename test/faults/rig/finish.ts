@@ -50,7 +50,10 @@ export async function finishScene(scene: Scene, options: FinishOptions): Promise
   const deliveries = parts.queues.map(({ consumer }) => consumer.deliveries)
   const witnessed = parts.witness?.rows
   const lost = delivered
-    ? parts.queues.flatMap((queue) => lostEvents(expectedIn(ledger, queue), queue.consumer.ids, dead))
+    ? [
+        ...parts.queues.flatMap((queue) => lostEvents(expectedIn(ledger, queue), queue.consumer.ids, dead)),
+        ...lostEvents(takenByNone(ledger, parts.queues), new Set(), dead),
+      ]
     : []
   const losses = sum(parts.bridges.map(({ brokerLosses }) => brokerLosses))
   const interruptions = sessionStarts(changes).length + losses
@@ -93,8 +96,14 @@ export async function finishScene(scene: Scene, options: FinishOptions): Promise
 /** Dead letters that come to be while it waits do not arrive either. */
 async function awaitRest({ parts }: Scene, patience: number): Promise<void> {
   const deadline = Date.now() + patience
-  while (Date.now() < deadline && !(await parts.arrivals.untilCaughtUp(2000))) {
-    parts.arrivals.excuse(await readDeadLetters(parts.database.query, parts.name))
+  const { committed } = takenByNone(parts.load.ledger, parts.queues)
+  for (;;) {
+    const caughtUp = await parts.arrivals.untilCaughtUp(2000)
+    const dead = await readDeadLetters(parts.database.query, parts.name)
+    if (caughtUp && [...committed.keys()].every((id) => dead.has(id))) return
+    if (Date.now() > deadline) return
+    parts.arrivals.excuse(dead)
+    await delay(100)
   }
 }
 
@@ -115,6 +124,13 @@ async function stopBridges(scene: Scene, delivered: boolean): Promise<Violation[
 /** What a queue is to hold: where there are several, events go to those that take them. */
 function expectedIn({ committed }: LedgerView, { takes }: SceneQueue): Pick<LedgerView, 'committed'> {
   return { committed: new Map([...committed].filter(([, { aggregate }]) => takes(aggregate))) }
+}
+
+/** What only the dead letters can hold. */
+function takenByNone({ committed }: LedgerView, queues: readonly SceneQueue[]): Pick<LedgerView, 'committed'> {
+  return {
+    committed: new Map([...committed].filter(([, { aggregate }]) => !queues.some(({ takes }) => takes(aggregate)))),
+  }
 }
 
 /** Consumed until empty several times: right after its start a broker may say 0 for a queue that holds thousands. */

@@ -14,6 +14,9 @@ const unlikeQueues: readonly QueueOptions[] = [
   { type: 'classic', writers: [2, 3] },
 ]
 
+/** No queue takes the events of the last writer. */
+const deadQueue: readonly QueueOptions[] = [{ writers: [0, 1, 2] }]
+
 export const crashRows: readonly Row[] = [
   crashRow('F01', 'begin', { nth: [1, 3], title: 'killed before the first Begin' }),
   crashRow('F02', 'row', { nth: [2, 300], title: 'killed in the middle of a transaction' }),
@@ -28,6 +31,17 @@ export const crashRows: readonly Row[] = [
   crashRow('F05', 'settled', { nth: [1, 10], title: 'killed when all is confirmed and not yet stored' }),
   crashRow('F06', 'stored', { nth: [1, 10], title: 'killed after storing, before acknowledging' }),
   crashRow('F07', 'acknowledged', { nth: [1, 10], title: 'killed after acknowledging' }),
+  crashRow('F09', 'dead-letter', {
+    quick: false,
+    nth: [1, 3],
+    title: 'killed before a dead letter is stored',
+    queues: deadQueue,
+  }),
+  crashRow('F09', 'dead-letter-kept', {
+    nth: [1, 3],
+    title: 'killed after a dead letter was stored',
+    queues: deadQueue,
+  }),
   {
     id: 'F09',
     title: 'killed during init',
@@ -45,7 +59,9 @@ export const crashRows: readonly Row[] = [
           await runCommand(['--version'], env)
           const startUp = Math.round(performance.now() - begun)
           for (let n = 0; n < runs; n++) {
-            const { code } = await runCommand(['init'], env, { killAfter: startUp + random.between(0, 600) })
+            const { code } = await runCommand(['init'], env, {
+              killAfter: Math.round(startUp * 0.7) + random.between(0, 500),
+            })
             if (code === null) killed++
           }
         },
@@ -132,15 +148,17 @@ interface CrashOptions {
   /** At which hit it dies, at random in this range. */
   readonly nth: readonly [number, number]
   readonly queues?: readonly QueueOptions[]
+  /** true when absent */
+  readonly quick?: boolean
 }
 
 /** Dies at a named moment under load; after each death what is stored must be held, and then it must go on. */
-function crashRow(id: FaultId, point: FailPointName, { title, nth, queues }: CrashOptions): Row {
+function crashRow(id: FaultId, point: FailPointName, { title, nth, queues, quick = true }: CrashOptions): Row {
   return {
     id,
     title,
     expect: 'R',
-    quick: true,
+    quick,
     runs: 30,
     quickRuns: 3,
     async run(rig, { seed, runs }) {
@@ -149,7 +167,7 @@ function crashRow(id: FaultId, point: FailPointName, { title, nth, queues }: Cra
       scene.load.start()
       for (let run = 1; run <= runs; run++) {
         bridge.start({ failPoint: `${point}:${random.between(...nth)}` })
-        await bridge.died()
+        await bridge.died(60_000)
         await scene.checkHeld(`death ${run}`)
       }
       bridge.start()

@@ -49,12 +49,19 @@ export async function restore({ service }: { readonly service: PostgresService }
   await service.start()
 }
 
-/** A stand-by of the scene's server that follows it; made from its data folder, without the slots that are named. */
+export interface StandbyOptions {
+  /** Slots that it is not to have. */
+  readonly without?: readonly string[]
+  /** Beside those that make it follow. */
+  readonly settings?: Readonly<Record<string, string>>
+}
+
+/** A stand-by of the scene's server that follows it, made from its data folder. */
 export async function startStandby(
   rig: Rig,
-  { postgres }: Scene,
+  { postgres, database }: Scene,
   folder: string,
-  without: readonly string[] = [],
+  { without = [], settings = {} }: StandbyOptions,
 ): Promise<PostgresService> {
   const copy = await backUp(postgres, folder)
   await writeFile(join(copy, 'standby.signal'), '')
@@ -63,7 +70,11 @@ export async function startStandby(
   const standby = await startPostgres({
     ...(postgres.service.chosen.includes('from npm') && { version: Number.parseInt(version, 10) }),
     dataFrom: copy,
-    settings: { fsync: 'off', primary_conninfo: `host=127.0.0.1 port=${port} user=postgres` },
+    settings: {
+      fsync: 'off',
+      primary_conninfo: `host=127.0.0.1 port=${port} user=postgres dbname=${database}`,
+      ...settings,
+    },
   })
   rig.onCleanup(() => standby.dispose())
   await rm(copy, { recursive: true })

@@ -3,6 +3,7 @@ import { open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Rig } from '../rig/rig.ts'
+import type { Scene } from '../rig/scene.ts'
 import type { Row } from '../row.ts'
 import { copyFolder, noFolder, skipped } from './postgres-copies.ts'
 import { until, writersRest } from './postgres-halt.ts'
@@ -27,6 +28,7 @@ export const diskRows: readonly Row[] = [
       await mountOver(rig, folder, 250, () => service.stop('immediate'))
       await service.start()
       await scene.start()
+      let ended = 0
       for (let round = 1; round <= runs; round++) {
         await scene.flow(200)
         const filler = join(folder, 'filler')
@@ -36,11 +38,12 @@ export const diskRows: readonly Row[] = [
         const stopped = () => standsStill(() => scene.load.ledger.committed.size)
         await until('a disk that is full', 60_000, stopped)
         scene.load.rate = 400
+        if (!(await answers(scene))) ended++
         await rm(filler)
         await service.start()
         await scene.recovers(`there is room again ${round}`, 30_000)
       }
-      return scene.finish({ runs })
+      return scene.finish({ runs, note: `PostgreSQL had ended by itself ${ended} times` })
     },
   },
   {
@@ -60,7 +63,7 @@ export const diskRows: readonly Row[] = [
       for (let round = 1; round <= runs; round++) {
         await scene.flow(200)
         await writersRest(scene)
-        // Rolled back rows do not spill, other tables do.
+        // Changes of other tables spill as well: they are decoded before it is known that nobody wants them.
         await scene.query('CREATE TABLE IF NOT EXISTS public.bulk (filler text)')
         await scene.query(`INSERT INTO public.bulk SELECT repeat(md5(n::text), 4) FROM generate_series(1, 100000) n`)
         scene.load.resume()
@@ -100,6 +103,16 @@ async function fill(file: string): Promise<void> {
     if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error
   } finally {
     await handle.close()
+  }
+}
+
+async function answers(scene: Scene): Promise<boolean> {
+  try {
+    await scene.query('SELECT 1')
+    return true
+  } catch {
+    // Not running any more, or about to.
+    return false
   }
 }
 

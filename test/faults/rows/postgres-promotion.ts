@@ -1,10 +1,12 @@
+import pg from 'pg'
 import type { PostgresService } from '../../support/services.ts'
 import { Database } from '../rig/database.ts'
 import type { Rig } from '../rig/rig.ts'
 import type { Scene } from '../rig/scene.ts'
+import { urlOfDatabase } from '../rig/server.ts'
 import type { Figures, Row } from '../row.ts'
 import { haltsWith3 } from './postgres-clusters.ts'
-import { noFolder, type Query, skipped, startStandby, takeOver } from './postgres-copies.ts'
+import { noFolder, type Query, type StandbyOptions, skipped, startStandby, takeOver } from './postgres-copies.ts'
 import { comesToRest, staysHalted, until } from './postgres-halt.ts'
 
 /** The scene's primary and a stand-by that follows it. All rows begin with it, the bridge streaming. */
@@ -14,10 +16,29 @@ interface Pair {
   readonly onStandby: Query
 }
 
+type Making = (scene: Scene) => Promise<StandbyOptions | 'impossible'>
+
+const asItIs: Making = async () => ({})
+const withoutSlot: Making = async ({ slot }) => ({ without: [slot] })
+
+/** From version 17 on PostgreSQL itself keeps a slot of the stand-by in step with the primary's. */
+const synchronized: Making = async (scene) => {
+  if (Number.parseInt(scene.postgres.service.version, 10) < 17) return 'impossible'
+  const client = new pg.Client({
+    connectionString: `${urlOfDatabase(scene.postgres.directUrl, scene.database)}?replication=database`,
+  })
+  await client.connect()
+  await client.query(`ALTER_REPLICATION_SLOT ${scene.slot} ( FAILOVER )`)
+  await client.end()
+  await scene.query(`SELECT pg_create_physical_replication_slot('rig_standby', true)`)
+  const settings = { primary_slot_name: 'rig_standby', hot_standby_feedback: 'on', sync_replication_slots: 'on' }
+  return { without: [scene.slot, 'rig_standby'], settings }
+}
+
 const keepsWal = { settings: { wal_keep_size: '256MB' } } as const
 
 export const promotionRows: readonly Row[] = [
-  row('stand-by without the slot promoted', 'H', { withoutSlot: true }, async (pair) => {
+  row('stand-by without the slot promoted', 'H', withoutSlot, async (pair) => {
     const { scene } = pair
     await comesToRest(scene)
     await stopPrimary(pair)
@@ -29,7 +50,7 @@ export const promotionRows: readonly Row[] = [
   row(
     'stand-by with the slot (older than the stored position) promoted, the bridge running throughout',
     'R',
-    {},
+    asItIs,
     async (pair) => {
       const { scene } = pair
       await comesToRest(scene)
@@ -41,7 +62,7 @@ export const promotionRows: readonly Row[] = [
       return scene.finish()
     },
   ),
-  row('stand-by promoted that was behind, with a slot; its own position is older too', 'R', {}, async (pair) => {
+  row('stand-by promoted that was behind, with a slot; its own position is older too', 'R', asItIs, async (pair) => {
     const { scene } = pair
     await fallBehind(pair)
     await scene.turnsBack()
@@ -52,27 +73,44 @@ export const promotionRows: readonly Row[] = [
     await scene.recovers('promoted', 20_000)
     return scene.finish()
   }),
-  row('stand-by promoted that was behind, and the newer checkpoint written into it by hand', 'H', {}, async (pair) => {
-    const { scene, standby, onStandby } = pair
-    await fallBehind(pair)
-    await scene.bridge.stop()
-    const [newer] = await scene.query('SELECT lsn::text AS lsn FROM wal2rabbit.checkpoint')
-    await scene.turnsBack()
-    await scene.postgres.service.stop('fast')
-    await takeOver(scene, standby, onStandby)
-    await scene.query('UPDATE wal2rabbit.checkpoint SET lsn = $1, version = version + 1', [newer?.lsn])
-    scene.bridge.start()
-    await haltsWith3(scene, 'TIMELINE_DIVERGED')
-    return scene.finish({ delivered: false })
+  row(
+    'stand-by promoted that was behind, and the newer checkpoint written into it by hand',
+    'H',
+    asItIs,
+    async (pair) => {
+      const { scene, standby, onStandby } = pair
+      await fallBehind(pair)
+      await scene.bridge.stop()
+      const [newer] = await scene.query('SELECT lsn::text AS lsn FROM wal2rabbit.checkpoint')
+      await scene.turnsBack()
+      await scene.postgres.service.stop('fast')
+      await takeOver(scene, standby, onStandby)
+      await scene.query('UPDATE wal2rabbit.checkpoint SET lsn = $1, version = version + 1', [newer?.lsn])
+      scene.bridge.start()
+      await haltsWith3(scene, 'TIMELINE_DIVERGED')
+      return scene.finish({ delivered: false })
+    },
+  ),
+  row('stand-by with a synchronized slot promoted, the bridge running throughout', 'R', synchronized, async (pair) => {
+    const { scene, onStandby } = pair
+    await until('a synchronized slot', 60_000, async () => {
+      const [slot] = await onStandby(
+        `SELECT synced AND NOT temporary AS there FROM pg_replication_slots WHERE slot_name = '${scene.slot}'`,
+      )
+      return slot?.there === true
+    })
+    await scene.flow(200)
+    await comesToRest(scene)
+    await stopPrimary(pair)
+    await takeOver(scene, pair.standby, onStandby)
+    scene.load.resume()
+    await scene.flow(200)
+    await scene.recovers('promoted', 20_000)
+    return scene.finish()
   }),
 ]
 
-function row(
-  title: string,
-  expect: 'R' | 'H',
-  { withoutSlot = false }: { readonly withoutSlot?: boolean },
-  play: (pair: Pair) => Promise<Figures>,
-): Row {
+function row(title: string, expect: 'R' | 'H', making: Making, play: (pair: Pair) => Promise<Figures>): Row {
   return {
     id: 'F42',
     title,
@@ -81,7 +119,9 @@ function row(
       const scene = await rig.scene({ seed, postgres: keepsWal })
       const folder = scene.postgres.service.dataFolder
       if (folder === undefined) return skipped(noFolder)
-      const standby = await startStandby(rig, scene, folder, withoutSlot ? [scene.slot] : [])
+      const options = await making(scene)
+      if (options === 'impossible') return skipped('slots are synchronized from PostgreSQL 17 on')
+      const standby = await startStandby(rig, scene, folder, options)
       const onStandby = queryOf(rig, scene, standby)
       await scene.start()
       await scene.flow(300)

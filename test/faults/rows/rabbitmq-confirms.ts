@@ -65,6 +65,32 @@ export const confirmRows: readonly Row[] = [
   },
   {
     id: 'F63',
+    title: 'scripted broker: a confirm that never comes, with sink.confirmTimeout of 3 s',
+    expect: 'R',
+    runs: 2,
+    async run(rig, { seed, runs }) {
+      const env = { WAL2RABBIT_SINK_CONFIRM_TIMEOUT: '3s' }
+      const { scene, broker } = await scriptedScene(rig, { ...strict(seed), env })
+      const { bridge } = scene
+      await scene.start()
+      for (let run = 1; run <= runs; run++) {
+        await scene.flow(100)
+        const losses = bridge.brokerLosses
+        await withholdOne(broker, {
+          held: () => undefined,
+          others: (publish) => broker.storeAndConfirm(publish),
+        })
+        await bridge.until(() => bridge.brokerLosses > losses, 10_000, 'another channel')
+        broker.behave()
+        await scene.recovers(`the confirm was overdue ${run}`, 15_000)
+      }
+      const said = bridge.log.split('SINK_CONFIRM_OVERDUE').length - 1
+      scene.expect(said >= runs, 'I8', `SINK_CONFIRM_OVERDUE was logged ${said} times, expected ${runs}`)
+      return scene.finish({ runs })
+    },
+  },
+  {
+    id: 'F63',
     title: 'scripted broker: storms of multiple, overlapping, with nacks between them',
     expect: 'R',
     async run(rig, { seed, runs }) {

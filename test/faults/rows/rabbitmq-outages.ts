@@ -5,6 +5,8 @@ import type { Figures, Row } from '../row.ts'
 
 /** PostgreSQL's checkpoints may take at most so long, milliseconds; I10. */
 const checkpointBound = 5000
+/** The replication socket is let go after 30 s without room in the window, which takes a moment to fill; seconds. */
+const letGo_s = 40
 
 export const outageRows: readonly Row[] = [
   {
@@ -150,6 +152,9 @@ async function withAlarm(making: Promise<Scene>, runs: number, { raise, clear, s
       await delay(seconds * 1000)
       const { state, sink } = await bridge.until(() => true)
       scene.expect(sink.blocked && state === 'blocked', 'I8', `${state}, sink ${sink.state}, at the end of the alarm`)
+      const [slot] = await scene.query('SELECT active FROM pg_replication_slots WHERE slot_name = $1', [scene.slot])
+      // An unread socket can stall PostgreSQL's checkpoints for minutes.
+      if (seconds > letGo_s) scene.expect(slot?.active === false, 'I10', 'the replication socket was not let go')
       const begun = performance.now()
       await scene.query('CHECKPOINT')
       checkpoint = Math.max(checkpoint, performance.now() - begun)

@@ -1,123 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import pg from 'pg'
 import { parseLsn } from '../../../src/base/lsn.ts'
-import { runCommand } from '../../support/bridge-process.ts'
 import { violationOf } from '../checkers/violation.ts'
 import type { Scene } from '../rig/scene.ts'
-import type { SceneOptions } from '../rig/scene-options.ts'
 import type { Figures, Row } from '../row.ts'
-import { deadLetters, quiet, recoversBut, retryAll } from './rabbitmq-dead-letters.ts'
-import { insertOwn } from './rabbitmq-own-events.ts'
+import { deadLetters, finishAfterRetry, parked, quiet, recoversBut, retryAll } from './rabbitmq-dead-letters.ts'
 
-/** A halt that somebody may mend is looked at again after 30 s. */
-const mendBound = 45_000
-
-/** What cannot be delivered is parked by aggregate, so that a retry can keep the order. */
-const parked: Pick<SceneOptions, 'order' | 'env'> = {
-  order: 'aggregate',
-  env: {
-    WAL2RABBIT_DELIVERY_RETRY_ATTEMPTS: '2',
-    WAL2RABBIT_DELIVERY_RETRY_INITIAL_DELAY: '20ms',
-    WAL2RABBIT_DELIVERY_RETRY_MAX_DELAY: '500ms',
-    WAL2RABBIT_DEAD_LETTER_SCOPE: 'aggregate',
-  },
-}
-
-export const topologyRows: readonly Row[] = [
-  {
-    id: 'F58',
-    title: 'sink.exchange deleted, and made again',
-    expect: 'H',
-    async run(rig, { seed, runs }) {
-      const scene = await rig.scene({ seed })
-      await scene.start()
-      await scene.flow(300)
-      await scene.withChannel((channel) => channel.deleteExchange(scene.exchange))
-      await scene.halts('SINK_EXCHANGE_MISSING')
-      await makeExchange(scene, 'topic')
-      await scene.recovers('the exchange is back', mendBound)
-      const kept = (await deadLetters(scene)).length
-      scene.expect(kept === 0, 'I1', `${kept} dead letters, though it was no event's fault`)
-      return scene.finish({ runs })
-    },
-  },
-  {
-    id: 'F58',
-    title: 'sink.exchange made again with another type, while sink.topology declares it: halted until it is mended',
-    expect: 'H',
-    async run(rig, { seed, runs }) {
-      const scene = await rig.scene({
-        seed,
-        // The name of the exchange is not known before.
-        async beforeInit(env) {
-          const { WAL2RABBIT_SINK_EXCHANGE: name } = env
-          env.WAL2RABBIT_SINK_TOPOLOGY_EXCHANGES = JSON.stringify([{ name, type: 'topic' }])
-        },
-      })
-      await scene.start()
-      await scene.flow(300)
-      await remakeExchange(scene, 'fanout')
-      scene.rabbit.proxy.reset()
-      await scene.halts('SINK_TOPOLOGY')
-      await remakeExchange(scene, 'topic')
-      await scene.recovers('the exchange is as declared', mendBound)
-      return scene.finish({ runs })
-    },
-  },
-  {
-    id: 'F58',
-    title: 'sink.exchange made again as direct, so that nothing is routed: dead letters, retried after the mend',
-    expect: 'D',
-    async run(rig, { seed, runs }) {
-      const scene = await rig.scene({ seed, ...parked })
-      await scene.start()
-      await scene.flow(300)
-      await remakeExchange(scene, 'direct')
-      const { state } = await scene.bridge.until(
-        ({ counters }) => counters.deadLettered >= 200,
-        mendBound,
-        'dead letters',
-      )
-      scene.expect(state === 'streaming', 'I8', `the state is ${state} instead of streaming`)
-      await remakeExchange(scene, 'topic')
-      await recoversBut(scene, 'the exchange routes again', mendBound)
-      return finishAfterRetry(scene, runs)
-    },
-  },
-  {
-    id: 'F58',
-    title: "the exchange of an event's own column deleted: only its events become dead letters",
-    expect: 'R',
-    async run(rig, { seed, runs }) {
-      const scene = await rig.scene({ seed, beforeInit: addExchangeColumn })
-      const { exchange: main } = scene
-      const own = `${main}_own`
-      const makeOwn = () =>
-        scene.withChannel(async (channel) => {
-          await channel.assertExchange(own, 'topic')
-          await channel.bindQueue(scene.queue, own, '#')
-        })
-      rig.onCleanup(() => scene.withChannel((channel) => channel.deleteExchange(own)))
-      await makeOwn()
-      await scene.start()
-      await insertOwn(scene, { aggregate: 'own.1', sequence: 1, exchange: own })
-      await scene.flow(200)
-      await scene.withChannel((channel) => channel.deleteExchange(own))
-      const lost = new Set<string>()
-      for (let sequence = 2; sequence <= 6; sequence++) {
-        lost.add(await insertOwn(scene, { aggregate: 'own.1', sequence, exchange: own }))
-        await scene.flow(50)
-      }
-      await recoversBut(scene, 'its events are dead letters', 20_000)
-      const { state } = await scene.bridge.until(() => true)
-      const letters = await deadLetters(scene)
-      const right = letters.filter(({ id, code }) => lost.has(id) && code === 'EVENT_REFUSED')
-      const what = `${letters.length} dead letters, ${right.length} as EVENT_REFUSED of the ${lost.size} events to ${own}`
-      scene.expect(letters.length === lost.size && right.length === lost.size, 'I1', what)
-      scene.expect(state === 'streaming', 'I8', `the state is ${state} instead of streaming`)
-      return scene.finish({ runs, note: `${letters.length} dead letters` })
-    },
-  },
+export const bindingRows: readonly Row[] = [
   {
     id: 'F59',
     title: 'binding removed, unroutable: dead-letter; retried after the mend',
@@ -228,15 +116,6 @@ export const topologyRows: readonly Row[] = [
   },
 ]
 
-async function finishAfterRetry(scene: Scene, runs: number): Promise<Figures> {
-  const kept = (await deadLetters(scene)).length
-  // While events flow: what the bridge parks meanwhile must not be overtaken.
-  await retryAll(scene)
-  await quiet(scene)
-  await retryAll(scene)
-  return scene.finish({ runs, note: `${kept} dead letters, all delivered by retry` })
-}
-
 /**
  * What the broker confirmed to a queue that was being deleted is gone, and no publisher can know: at most what was on its
  * way and what lay in the queue. Whatever committed after the deletion may not be missing.
@@ -261,46 +140,10 @@ function withoutBoundary(scene: Scene, deletedAt: string, inQueue: number, figur
   }
 }
 
-function makeExchange(scene: Scene, type: string): Promise<void> {
-  return scene.withChannel(async (channel) => {
-    await channel.assertExchange(scene.exchange, type)
-    await channel.bindQueue(scene.queue, scene.exchange, '#')
-  })
-}
-
-/** With nothing on its way, as the exchange is missing for a moment. */
-async function remakeExchange(scene: Scene, type: string): Promise<void> {
-  scene.load.pause()
-  await scene.bridge.until(
-    ({ sink, window }) => sink.state !== 'open' || window.messages === 0,
-    20_000,
-    'an empty window',
-  )
-  await scene.withChannel(async (channel) => {
-    await channel.deleteExchange(scene.exchange)
-    await channel.assertExchange(scene.exchange, type)
-    await channel.bindQueue(scene.queue, scene.exchange, '#')
-  })
-  scene.load.resume()
-}
-
 async function unbind(scene: Scene): Promise<void> {
   await scene.withChannel((channel) => channel.unbindQueue(scene.queue, scene.exchange, '#'))
 }
 
 async function bind(scene: Scene): Promise<void> {
   await scene.withChannel((channel) => channel.bindQueue(scene.queue, scene.exchange, '#'))
-}
-
-/** An outbox whose rows may name their exchange. */
-async function addExchangeColumn(env: Record<string, string>): Promise<void> {
-  await runCommand(['init'], env)
-  const client = new pg.Client({ connectionString: env.WAL2RABBIT_SOURCE_URL })
-  await client.connect()
-  try {
-    await client.query('ALTER TABLE outbox ADD COLUMN exchange text')
-  } finally {
-    await client.end()
-  }
-  env.WAL2RABBIT_SOURCE_COLUMNS = '{ exchange: exchange }'
 }
