@@ -130,7 +130,10 @@ export class PostgresCheckpoint implements Checkpoint {
     // Made anew or moved since resume() looked, it would have begun behind the stored LSN without a word.
     const slot = await this.#inspectSlot(this.#connection!)
     const problem = slotProblem(row, { slotName, slot, plugin, server })
-    if (problem !== undefined) throw problem
+    if (problem === undefined) return
+    // Unless somebody else has taken over meanwhile, stored, and told the slot: then it is theirs, and in order.
+    await this.#store!.confirmOwner()
+    throw problem
   }
 
   async store(settled: StartPosition, rows: number): Promise<Lsn> {

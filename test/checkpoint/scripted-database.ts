@@ -63,6 +63,8 @@ export class ScriptedDatabase {
         return [this.#row()]
       case 'wal2rabbit_store':
         return this.#store(values)
+      case 'wal2rabbit_owner':
+        return values[1] === String(this.epoch) ? [{}] : []
       case 'wal2rabbit_snapshot':
         return [{ snapshot: '1:1:' }]
       default:
