@@ -17,8 +17,7 @@ export interface SelectionFlags extends ConfigFlags {
 }
 
 /** Day, time of day, zone; offsets up to the ±15:59 that PostgreSQL knows. */
-const timePattern =
-  /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)(Z|[+-](?:0\d|1[0-5]):?[0-5]\d)?)?$/
+const timePattern = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)(Z|[+-](?:0\d|1[0-5]):?[0-5]\d)?)?$/
 
 /** Adds the filters of list, retry and discard, and the flags that every command has. */
 export function addSelectionOptions(command: Command): Command {

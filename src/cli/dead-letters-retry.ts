@@ -61,7 +61,8 @@ async function redeliver(
   const loaded = await loadFor(context, flags)
   const redeliverer = new SinkRedeliverer(loaded)
   const stranded = new Stranded()
-  const stop = stopOnSignals(context, () => printStranded(context, stranded.suspects, 'may be'))
+  const warnOfStranded = () => printStranded(context, stranded.suspects, 'may still be parked')
+  const stop = stopOnSignals(context, warnOfStranded)
   try {
     return await withDeadLetters(loaded, doing, async (client, slot) => {
       // Before anything is sent: what cannot be removed afterwards would be sent with each try.
@@ -98,14 +99,19 @@ async function redeliver(
         exitCode = reportFailure(error, context)
         // Then the broker alone is in trouble, and the count of what is left can still be read.
         if (!(error instanceof BridgeError) || !error.code.startsWith('SINK_')) {
-          printStranded(context, stranded.suspects, 'may be')
+          warnOfStranded()
           return exitCode
         }
       }
-      const left = await countDeadLetters(client, slot, selection)
-      const behind = await stranded.find(client, slot)
+      const { left, behind } = await attempt('counting the dead letters', async () => ({
+        left: await countDeadLetters(client, slot, selection),
+        behind: await stranded.find(client, slot),
+      })).catch((error) => {
+        warnOfStranded()
+        throw error
+      })
       tally.finish(left, stop.asked() || exitCode !== exitCodes.done)
-      printStranded(context, behind, 'are')
+      printStranded(context, behind, 'are still parked')
       const facts = { ...tally.facts, notFound: missing, stopped: stop.asked(), stranded: behind }
       if (flags.json === true) printJson(context, facts)
       if (exitCode !== exitCodes.done) return exitCode

@@ -51,11 +51,15 @@ export class Stranded {
   }
 }
 
-/** Says which events are left behind, and what to run. `verb`: `are`, or `may be`. */
-export function printStranded(context: CliContext, { aggregates, run }: StrandedFacts, verb: 'are' | 'may be'): void {
+/** Says that events are left behind, and what to run. */
+export function printStranded(
+  context: CliContext,
+  { aggregates, run }: StrandedFacts,
+  parked: 'are still parked' | 'may still be parked',
+): void {
   if (aggregates === 0) return
   const whose = aggregates === 1 ? 'an aggregate' : `${aggregates} aggregates`
-  const text = `events of ${whose} ${verb} still parked, and wait for nothing; to deliver them, with the same configuration:`
+  const text = `events of ${whose} ${parked}, and nothing sends them; to deliver them run, with the same configuration:`
   printNote(context, [text, ...run.map((command) => `  ${command}`)].join('\n'))
 }
 

@@ -61,7 +61,7 @@ Exit codes: 0 all delivered, 1 some not, 2 usage or configuration, 3 an operator
         'after',
         `
 Events parked behind a discarded one (deadLetter.scope: aggregate) that are not discarded themselves are delivered, in
-order.
+order. Those that are not, as the command was stopped or failed, are named with the command that delivers them.
 
 Exit codes: 0 done, 1 some not, 2 usage or configuration, 3 an operator must act.`,
       ),

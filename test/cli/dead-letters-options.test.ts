@@ -1,6 +1,8 @@
+import { execFileSync } from 'node:child_process'
 import { Command } from 'commander'
 import { expect, test } from 'vitest'
 import { addSelectionOptions, requireSelection, type SelectionFlags } from '../../src/cli/dead-letters-options.ts'
+import { printStranded, Stranded, shellWord } from '../../src/cli/dead-letters-stranded.ts'
 import { Tally } from '../../src/cli/dead-letters-tally.ts'
 import type { DeadLetter } from '../../src/dead-letter/dead-letter.ts'
 
@@ -30,11 +32,30 @@ test.each([
   ['2026-01-31T23:59', '2026-01-31T23:59Z'],
   ['2026-01-31 23:59:59.123456', '2026-01-31T23:59:59.123456Z'],
   ['2026-01-31T23:59:59+02:00', '2026-01-31T23:59:59+02:00'],
+  ['2024-02-29', '2024-02-29T00:00Z'],
+  ['0001-01-01 00:00+15:59', '0001-01-01T00:00+15:59'],
 ])('the time %s means %s', (text, meant) => {
   expect(parse('--since', text).since).toBe(meant)
 })
 
-test.each(['yesterday', '2026-13-01', '2026-01-31T25:00', "2026-01-31'; --", '1', ''])('%j is no time', (text) => {
+test.each([
+  'yesterday',
+  '2026-13-01',
+  '2026-02-31',
+  '2026-02-29T12:00:00Z',
+  '2026-00-10',
+  '2026-01-00',
+  '0000-01-01',
+  '2026-01-31T25:00',
+  '2026-01-31T24:00',
+  '2026-01-31T23:60',
+  '2026-01-31T23:59:60',
+  '2026-01-31T23:59+16:00',
+  '2026-01-31T23:59+02:60',
+  "2026-01-31'; --",
+  '1',
+  '',
+])('%j is no time', (text) => {
   expect(() => parse('--until', text)).toThrow('expected an ISO 8601 time')
 })
 
@@ -61,12 +82,17 @@ const letter: DeadLetter = {
   isAggregateParked: false,
 }
 
-function tally(total: number, isTTY: boolean) {
+function terminal(isTTY: boolean) {
   let err = ''
-  let now = 0
   const stream = { write: (text: string) => (err += text), isTTY }
   const context = { env: {}, cwd: '/', stdout: stream, stderr: stream, scrub: (text: string) => text, log: undefined }
-  return { counts: new Tally(context, total, () => now), said: () => err, wait: (ms: number) => (now += ms) }
+  return { context, said: () => err }
+}
+
+function tally(total: number, isTTY: boolean) {
+  const { context, said } = terminal(isTTY)
+  let now = 0
+  return { counts: new Tally(context, total, () => now), said, wait: (ms: number) => (now += ms) }
 }
 
 test('progress is a bar on a terminal, which makes way for a line', () => {
@@ -94,3 +120,37 @@ test('elsewhere it is a line every few seconds; what fails again is named, at mo
   ])
   expect(counts.facts).toMatchObject({ delivered: 2, failedAgain: 150, waiting: 9 })
 })
+
+test('where PostgreSQL cannot be asked, every aggregate that was touched is named; many get one command', () => {
+  const { context, said } = terminal(false)
+  const stranded = new Stranded()
+  printStranded(context, stranded.suspects, 'may still be parked')
+  expect(said()).toBe('')
+  const touch = (n: number) =>
+    stranded.note({
+      ...letter,
+      isAggregateParked: true,
+      aggregateKey: `k${n}`,
+      aggregateType: 'order',
+      aggregateId: `${n}`,
+    })
+  stranded.note({ ...letter, aggregateKey: 'free', aggregateType: 'order', aggregateId: 'free' })
+  touch(1)
+  printStranded(context, stranded.suspects, 'may still be parked')
+  expect(said()).toMatch(/^events of an aggregate may still be parked.*:\n {2}wal2rabbit .* --aggregate order\/1\n$/)
+  for (let n = 1; n <= 21; n++) touch(n)
+  expect(stranded.suspects).toEqual({ aggregates: 21, run: ['wal2rabbit dead-letters retry --reason EVENT_PARKED'] })
+})
+
+test.each(['order/4711', "o'brien & sons/$HOME", '', 'a\nb\u001b[31m\\', 'ü/😀\u200b'])(
+  'the shell reads %j as it is',
+  (text) => {
+    const word = shellWord(text)
+    expect(word).not.toMatch(/\p{C}/u)
+    expect(
+      execFileSync('bash', ['--norc', '-c', `printf %s ${word}`], {
+        env: { LC_ALL: 'C.UTF-8', SHLVL: '1' },
+      }).toString(),
+    ).toBe(text)
+  },
+)

@@ -29,6 +29,8 @@ export interface DeadLettersStage {
   /** Message ids in the queue, which is then empty. */
   drain(): Promise<GetMessage[]>
   ids(): Promise<string[]>
+  /** Called with each text that a command prints on either stream. */
+  onPrinted: (text: string) => void
   /** Runs `dead-letters …` in this process. */
   run(...args: string[]): Promise<{ code: number; out: string; err: string }>
   list(...args: string[]): Promise<{ total: number; deadLetters: ListedJson[] }>
@@ -60,11 +62,15 @@ export async function deadLettersStage(): Promise<DeadLettersStage> {
   }
   const run: DeadLettersStage['run'] = async (...args) => {
     const printed = { out: '', err: '' }
+    const print = (where: 'out' | 'err', text: string) => {
+      printed[where] += text
+      stage.onPrinted(text)
+    }
     const context: CliContext = {
       env,
       cwd: await temporaryFolder(),
-      stdout: { write: (text) => (printed.out += text) },
-      stderr: { write: (text) => (printed.err += text) },
+      stdout: { write: (text) => print('out', text) },
+      stderr: { write: (text) => print('err', text) },
       scrub: redactUrls,
       log: undefined,
     }
@@ -77,7 +83,7 @@ export async function deadLettersStage(): Promise<DeadLettersStage> {
     return messages
   }
   const rows = async (sql: string) => (await books.client.query(sql)).rows
-  return {
+  const stage: DeadLettersStage = {
     books,
     channel,
     exchange,
@@ -85,6 +91,7 @@ export async function deadLettersStage(): Promise<DeadLettersStage> {
     env,
     bind: async (key = '#') => void (await channel.bindQueue(queue, exchange, key)),
     drain,
+    onPrinted() {},
     ids: async () => (await drain()).map(({ properties }) => String(properties.messageId)),
     run,
     list: async (...args) => JSON.parse((await run('list', ...args, '--json')).out),
@@ -99,6 +106,7 @@ export async function deadLettersStage(): Promise<DeadLettersStage> {
       (await rows('SELECT event_id FROM wal2rabbit.dead_letter ORDER BY commit_lsn, ordinal')).map((r) => r.event_id),
     parked: async () => (await rows('SELECT count(*)::int AS n FROM wal2rabbit.parked_aggregate'))[0].n,
     async reset() {
+      stage.onPrinted = () => {}
       await books.closeStores()
       await books.client.query(
         'TRUNCATE wal2rabbit.dead_letter, wal2rabbit.parked_aggregate, wal2rabbit.dead_letter_audit',
@@ -113,4 +121,5 @@ export async function deadLettersStage(): Promise<DeadLettersStage> {
       await books.dispose()
     },
   }
+  return stage
 }

@@ -77,6 +77,21 @@ test.each([[['retry']], [['discard']], [['retry', '--all', '--type', 'x']], [['d
   },
 )
 
+test('a time that PostgreSQL could not take is a usage error that names it', async () => {
+  for (const text of ['2026-02-31', '0000-01-01', '2026-01-31T23:59+16:00']) {
+    const { code, err } = await stage.run('list', '--since', text)
+    expect([code, err]).toEqual([2, expect.stringContaining(`--since <time>' argument '${text}' is invalid. expected`)])
+    expect(err).toContain('remedy:')
+  }
+  for (const text of [
+    '0001-01-01 00:00+15:59',
+    '9999-12-31T23:59:59.999999-15:59',
+    '2024-02-29',
+    '2026-01-31T00:00-0530',
+  ])
+    expect(await stage.run('list', '--since', text, '--until', text)).toMatchObject({ code: 0 })
+})
+
 test('a retry of what no queue takes keeps it with its count; once a queue is bound it is delivered as at first', async () => {
   const { books, culprit, run, bind, drain, audit, left, list } = stage
   await books.store().keep(numbered(3).map((n) => culprit({ id: `e${n}` }, { ordinal: n })))
@@ -211,6 +226,84 @@ test('discarding a culprit delivers what is parked behind it; discarding all of 
   expect(await audit()).toHaveLength(9)
 })
 
+/** What a command that left events behind told to run, without the name of the program. */
+function toldToRun(err: string): string[] {
+  const command = /\n {2}wal2rabbit dead-letters (.*)\n$/.exec(err)?.[1]
+  expect(command, err).toBeDefined()
+  return (command ?? '').split(' ')
+}
+
+test('a discard that fails behind its culprit says how to deliver what it left parked, and that does, in order', async () => {
+  const { bind, run, ids, left, parked, env, exchange } = stage
+  await parkTwo()
+  await bind()
+  env.WAL2RABBIT_SINK_EXCHANGE = `${exchange}-none`
+  const failed = await run('discard', 'A1', '--yes').finally(() => {
+    env.WAL2RABBIT_SINK_EXCHANGE = exchange
+  })
+  expect(failed).toMatchObject({ code: 3, err: expect.stringContaining('error SINK_EXCHANGE_MISSING') })
+  expect(failed.err).toContain('1 discarded\nevents of an aggregate are still parked')
+  expect(await left()).toEqual(['B1', 'A2', 'A3', 'A4', 'A5', 'A6', 'A7', 'B2'])
+  const told = toldToRun(failed.err)
+  expect(told).toEqual(['retry', '--aggregate', 'order/A'])
+  expect(await run(...told)).toMatchObject({ code: 0, err: '6 delivered, 0 failed again\n' })
+  expect(await ids()).toEqual(['A2', 'A3', 'A4', 'A5', 'A6', 'A7'])
+  expect([await left(), await parked()]).toEqual([['B1', 'B2'], 1])
+})
+
+test('a discard stopped by SIGINT says the same, in its JSON too', async () => {
+  const { bind, run, ids, left, parked } = stage
+  await parkTwo()
+  await bind()
+  const others = process.listeners('SIGINT')
+  const stopAt = (pattern: RegExp) => (text: string) => {
+    if (!pattern.test(text)) return
+    for (const listener of process.listeners('SIGINT')) if (!others.includes(listener)) listener('SIGINT')
+  }
+  stage.onPrinted = stopAt(/^discarded event B1/)
+  const stopped = await run('discard', 'A1', 'B1', '--yes', '--json')
+  expect(stopped).toMatchObject({ code: 1, err: expect.stringContaining('events of 2 aggregates are still parked') })
+  expect(stopped.err).toContain('\n  wal2rabbit dead-letters retry --aggregate order/A\n')
+  expect(toldToRun(stopped.err)).toEqual(['retry', '--aggregate', 'order/B'])
+  const commands = ['A', 'B'].map((id) => `wal2rabbit dead-letters retry --aggregate order/${id}`)
+  expect(JSON.parse(stopped.out)).toMatchObject({
+    discarded: 2,
+    stopped: true,
+    stranded: { aggregates: 2, run: commands },
+  })
+  expect(await left()).toHaveLength(7)
+  // What many aggregates would be told, and it reaches these two as well.
+  expect(await run('retry', '--reason', 'EVENT_PARKED', '--json')).toMatchObject({ code: 0 })
+  const received = await ids()
+  expect(received.filter((id) => id !== 'B2')).toEqual(['A2', 'A3', 'A4', 'A5', 'A6', 'A7'])
+  expect([received.length, await parked()]).toEqual([7, 0])
+})
+
+test('a retry that cannot take a follower leaves those behind it, and says so as JSON too', async () => {
+  const { books, bind, run, ids, left } = stage
+  await parkTwo()
+  await bind()
+  const other = await books.connect()
+  await other.query(`BEGIN`)
+  await other.query(`SELECT FROM wal2rabbit.dead_letter WHERE event_id = 'A4' FOR UPDATE`)
+  const { code, out } = await run('retry', 'A1', '--json')
+  await other.query('ROLLBACK')
+  await other.end()
+  const command = 'wal2rabbit dead-letters retry --aggregate order/A'
+  expect([code, JSON.parse(out)]).toMatchObject([1, { delivered: 3, stranded: { aggregates: 1, run: [command] } }])
+  expect(await left()).toEqual(['B1', 'A4', 'A5', 'A6', 'A7', 'B2'])
+  const again = await run('retry', '--aggregate', 'order/A', '--json')
+  expect(JSON.parse(again.out)).toMatchObject({ delivered: 4, stranded: { aggregates: 0, run: [] } })
+  expect(await ids()).toEqual(['A1', 'A2', 'A3', 'A4', 'A5', 'A6', 'A7'])
+})
+
+test('what follows a culprit that failed again waits for that one: nothing is stranded', async () => {
+  const { run } = stage
+  await parkTwo()
+  const { code, out } = await run('retry', 'A1', '--json')
+  expect([code, JSON.parse(out)]).toMatchObject([1, { failedAgain: 1, stranded: { aggregates: 0, run: [] } }])
+})
+
 test('while a bridge parks more events of the aggregate, all of them go in order and then it is released', async () => {
   const { books, bind, run, ids, culprit, waits, parked } = stage
   await bind()
@@ -262,7 +355,14 @@ test('what PostgreSQL refuses is told with its code: exit code 3, nothing is sen
   try {
     expect((await run('list')).code).toBe(0)
     const { code, err } = await run('retry', '--all')
-    expect([code, err]).toEqual([3, expect.stringContaining('error SOURCE_PERMISSION_DENIED: retrying dead letters')])
+    expect([code, err]).toEqual([3, expect.stringContaining('error SOURCE_PERMISSION_DENIED: role')])
+    expect(err).toContain(`GRANT UPDATE, DELETE ON wal2rabbit.dead_letter TO "${role}";`)
+    // Found out before the sending: else each try would send the event once more.
+    await books.client.query(`GRANT ALL ON ALL TABLES IN SCHEMA wal2rabbit TO ${role}`)
+    await books.client.query(`REVOKE INSERT ON wal2rabbit.dead_letter_audit FROM ${role}`)
+    const refused = await run('retry', '--all')
+    expect(refused.err).toContain(`GRANT INSERT ON wal2rabbit.dead_letter_audit TO "${role}";`)
+    expect(refused.code).toBe(3)
   } finally {
     env.WAL2RABBIT_SOURCE_URL = books.database.url
     await books.client.query(`DROP OWNED BY ${role}`)

@@ -3,6 +3,7 @@ import type pg from 'pg'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { removeDeadLetters } from '../../src/dead-letter/settle-dead-letters.ts'
 import { type CheckOptions, runCheck } from '../../src/setup/check.ts'
+import { connectCheckpoint } from '../../src/setup/checkpoint-connection.ts'
 import { connectControl, endControl } from '../../src/setup/connect.ts'
 import type { CheckFinding } from '../../src/setup/finding.ts'
 import { runInit } from '../../src/setup/init.ts'
@@ -50,6 +51,7 @@ test('after init there is no problem', async () => {
     'role',
     'slot retention',
     'replication connection',
+    'grants',
     'schema',
     'table',
     'publication',
@@ -120,18 +122,99 @@ test('a server that cannot be reached is one problem, without the password', asy
   expect(JSON.stringify(findings)).not.toContain('hunter2')
 })
 
-test('the role of sql/roles.sql may do all that a running bridge does, and owns nothing', async () => {
-  await init()
+/** A role with the grants of sql/roles.sql, and the options of a check as this role. */
+async function withBridgeRole(work: (role: string, asRole: CheckOptions) => Promise<void>): Promise<void> {
   const role = uniqueName('bridge')
   const sql = await readFile(new URL('../../sql/roles.sql', import.meta.url), 'utf8')
   await client.query(sql.replaceAll(/(ROLE|TO) wal2rabbit/g, `$1 ${role}`))
   const url = new URL(database.url)
   url.username = role
   try {
-    const findings = await runCheck({ ...options, url: url.href })
-    expect(problems(findings)).toEqual([])
-    expect((await readStoredStatus({ url: url.href, slot: options.slot })).positions.stored).toMatch(/^[0-9A-F]+\//)
-    const bridge = await connectControl({ url: url.href, applicationName: 'test', statementTimeout: 5000 })
+    await work(role, { ...options, url: url.href })
+  } finally {
+    await client.query(`DROP OWNED BY ${role}`)
+    await client.query(`DROP ROLE ${role}`)
+  }
+}
+
+/** The statements in remedies of missing grants. */
+const statementsOf = (findings: readonly CheckFinding[]) =>
+  findings
+    .filter((finding) => finding.name === 'grant')
+    .map((one) => one.remedy?.replace('Run as the owner: ', '') ?? '')
+
+test('after an upgrade from version 1 check and a bridge name the grants that an old role lacks', async () => {
+  await init()
+  await withBridgeRole(async (role, asRole) => {
+    await client.query(`REVOKE ALL ON wal2rabbit.parked_aggregate, wal2rabbit.dead_letter_audit FROM ${role}`)
+    const run = { url: asRole.url, applicationName: 'test', statementTimeout: 5000 }
+    const findings = await runCheck(asRole)
+    const parked = `GRANT SELECT, INSERT, UPDATE, DELETE ON wal2rabbit.parked_aggregate TO "${role}";`
+    const audit = `GRANT INSERT ON wal2rabbit.dead_letter_audit TO "${role}";`
+    expect(findings.filter(({ name }) => name.startsWith('grant'))).toEqual([
+      {
+        name: 'grant',
+        ok: false,
+        severity: 'problem',
+        detail: `role ${role} lacks SELECT, INSERT, UPDATE, DELETE on wal2rabbit.parked_aggregate`,
+        remedy: `Run as the owner: ${parked}`,
+      },
+      {
+        name: 'grant',
+        ok: false,
+        severity: 'warning', // the bridge does without
+        detail: `role ${role} lacks INSERT on wal2rabbit.dead_letter_audit: dead-letters retry and discard are refused`,
+        remedy: `Run as the owner: ${audit}`,
+      },
+    ])
+    await expect(connectCheckpoint(run)).rejects.toMatchObject({
+      code: 'SOURCE_PERMISSION_DENIED',
+      action: 'halt-retry',
+      message: expect.stringContaining(parked),
+    })
+    await client.query(parked)
+    await (await connectCheckpoint(run)).close()
+    await client.query(audit)
+    expect(statementsOf(await runCheck(asRole))).toEqual([])
+  })
+})
+
+test('each grant that run and the commands need is told when it is missing, and its statement mends it', async () => {
+  await init()
+  await withBridgeRole(async (role, asRole) => {
+    const needed = [
+      ['USAGE ON SCHEMA wal2rabbit', 'problem'],
+      ['USAGE ON SCHEMA public', 'problem'],
+      ['SELECT ON wal2rabbit.schema_migration', 'problem'],
+      ...['SELECT', 'UPDATE'].map((right) => [`${right} ON wal2rabbit.checkpoint`, 'problem']),
+      ...['SELECT', 'INSERT', 'DELETE'].map((right) => [`${right} ON wal2rabbit.checkpoint_history`, 'problem']),
+      ...['SELECT', 'INSERT', 'UPDATE'].map((right) => [`${right} ON wal2rabbit.dead_letter`, 'problem']),
+      ['DELETE ON wal2rabbit.dead_letter', 'warning'],
+      ...['SELECT', 'INSERT', 'UPDATE', 'DELETE'].map((right) => [
+        `${right} ON wal2rabbit.parked_aggregate`,
+        'problem',
+      ]),
+      ['INSERT ON wal2rabbit.dead_letter_audit', 'warning'],
+    ]
+    await client.query('REVOKE USAGE ON SCHEMA public FROM PUBLIC')
+    for (const [grant = '', severity] of needed) {
+      await client.query(`REVOKE ${grant} FROM ${role}`)
+      const found = (await runCheck(asRole)).filter(({ name }) => name === 'grant')
+      const quoted = grant.replace(/SCHEMA (\w+)/, 'SCHEMA "$1"')
+      expect([statementsOf(found), found[0]?.severity], grant).toEqual([[`GRANT ${quoted} TO "${role}";`], severity])
+      await client.query(statementsOf(found).join(' '))
+    }
+    expect(statementsOf(await runCheck(asRole))).toEqual([])
+  })
+})
+
+test('the role of sql/roles.sql may do all that a running bridge does, and owns nothing', async () => {
+  await init()
+  await withBridgeRole(async (_role, asRole) => {
+    const { url, slot } = asRole
+    expect(problems(await runCheck(asRole))).toEqual([])
+    expect((await readStoredStatus({ url, slot })).positions.stored).toMatch(/^[0-9A-F]+\//)
+    const bridge = await connectControl({ url, applicationName: 'test', statementTimeout: 5000 })
     try {
       await bridge.query(`UPDATE wal2rabbit.checkpoint SET version = version + 1`)
       await bridge.query(`INSERT INTO wal2rabbit.dead_letter (slot, commit_lsn, ordinal, reason_code, reason_text)
@@ -142,19 +225,16 @@ test('the role of sql/roles.sql may do all that a running bridge does, and owns 
       await removeDeadLetters(bridge, ['1'], 'discarded', 'test@host')
       await expect(bridge.query('DELETE FROM wal2rabbit.dead_letter_audit')).rejects.toMatchObject({ code: '42501' })
       await bridge.query(`DELETE FROM wal2rabbit.checkpoint_history`)
-      await bridge.query(`SELECT pg_copy_logical_replication_slot($1, 'copy_of_check', true)`, [options.slot])
+      await bridge.query(`SELECT pg_copy_logical_replication_slot($1, 'copy_of_check', true)`, [slot])
       await bridge.query(`SELECT count(*) FROM outbox`)
       await expect(bridge.query('DELETE FROM outbox')).rejects.toMatchObject({ code: '42501' })
     } finally {
       await endControl(bridge)
     }
     // Its own init finds all in place and needs no more rights than that.
-    const steps = await runInit({ ...options, url: url.href, dryRun: false, acceptGap: false, broker: undefined })
+    const steps = await runInit({ ...asRole, dryRun: false, acceptGap: false, broker: undefined })
     expect(new Set(steps.map((step) => step.outcome))).toEqual(new Set(['kept']))
-  } finally {
-    await client.query(`DROP OWNED BY ${role}`)
-    await client.query(`DROP ROLE ${role}`)
-  }
+  })
 })
 
 test('a role without REPLICATION is told which grant it lacks', async () => {
@@ -165,7 +245,9 @@ test('a role without REPLICATION is told which grant it lacks', async () => {
   url.username = role
   try {
     const findings = await runCheck({ ...options, url: url.href })
-    expect(problems(findings).map((finding) => finding.name)).toEqual(['replication connection', 'schema', 'slot'])
+    expect(new Set(problems(findings).map((finding) => finding.name))).toEqual(
+      new Set(['replication connection', 'grant', 'schema', 'slot']),
+    )
     const ofRole = findings.find((finding) => finding.name === 'role')
     expect(ofRole).toMatchObject({ ok: false, remedy: expect.stringContaining(`ALTER ROLE "${role}" REPLICATION`) })
   } finally {
