@@ -8,7 +8,6 @@ export const schemaRows: readonly Row[] = [
     id: 'F85',
     title: 'schema of a newer version: halts, running or restarted, until it is undone',
     expect: 'H',
-    quick: true,
     async run(rig, { seed, runs }) {
       const scene = await rig.scene({ seed })
       const { bridge } = scene

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Rig } from '../rig/rig.ts'
 import type { Scene } from '../rig/scene.ts'
-import type { Row } from '../row.ts'
+import type { Figures, Row } from '../row.ts'
 import { copyFolder, noFolder, skipped } from './postgres-copies.ts'
-import { until, writersRest } from './postgres-halt.ts'
+import { eachRun, until, writersRest } from './postgres-halt.ts'
 
 const run = promisify(execFile)
 const notRoot = 'only root can mount a small disk'
@@ -33,14 +33,17 @@ export const diskRows: readonly Row[] = [
         await scene.flow(200)
         const filler = join(folder, 'filler')
         await fill(filler)
-        // New WAL segments and pages need room: sooner or later nothing can be written any more, or PostgreSQL panics.
-        scene.load.rate = 4000
-        const stopped = () => standsStill(() => scene.load.ledger.committed.size)
-        await until('a disk that is full', 60_000, stopped)
-        scene.load.rate = 400
+        const refusal = await growTable(scene, round)
+        if (refusal !== '53100') throw new Error(`the disk is not full: a new table was answered with ${refusal}`)
+        // Then the WAL runs out of segments that can be used again, and PostgreSQL panics.
+        await growWal(scene)
         if (!(await answers(scene))) ended++
         await rm(filler)
-        await service.start()
+        // It may be about to end still, for want of room to recover in.
+        await until('PostgreSQL with room', 60_000, async () => {
+          await service.start()
+          return answers(scene)
+        })
         await scene.recovers(`there is room again ${round}`, 30_000)
       }
       return scene.finish({ runs, note: `PostgreSQL had ended by itself ${ended} times` })
@@ -50,35 +53,37 @@ export const diskRows: readonly Row[] = [
     id: 'F44',
     title: 'no room for what decoding spills of a large transaction; room made',
     expect: 'R',
-    async run(rig, { seed, runs }) {
+    async run(rig, run) {
       if (process.getuid?.() !== 0) return skipped(notRoot)
-      const scene = await rig.scene({ seed, postgres: { settings: { logical_decoding_work_mem: '64kB' } } })
-      const { service } = scene.postgres
-      if (service.dataFolder === undefined) return skipped(noFolder)
-      const folder = join(service.dataFolder, 'pg_replslot')
-      await service.stop('fast')
-      await mountOver(rig, folder, 4, () => service.stop('immediate'))
-      await service.start()
-      await scene.start()
-      for (let round = 1; round <= runs; round++) {
-        await scene.flow(200)
-        await writersRest(scene)
-        // Changes of other tables spill as well: they are decoded before it is known that nobody wants them.
-        await scene.query('CREATE TABLE IF NOT EXISTS public.bulk (filler text)')
-        await scene.query(`INSERT INTO public.bulk SELECT repeat(md5(n::text), 4) FROM generate_series(1, 100000) n`)
-        scene.load.resume()
-        await scene.bridge.until(
-          ({ state, reason }) => state === 'retrying' && reason?.code === 'SOURCE_OUT_OF_RESOURCES',
-          60_000,
-          'a bridge that is told of the full disk',
-        )
-        await run('mount', ['-o', 'remount,size=200m', folder])
-        await scene.recovers(`there is room again ${round}`, 30_000)
-      }
-      return scene.finish({ runs: 1 })
+      return eachRun(run, (seed) => spill(rig, seed))
     },
   },
 ]
+
+async function spill(rig: Rig, seed: number): Promise<Figures> {
+  const scene = await rig.scene({ seed, postgres: { settings: { logical_decoding_work_mem: '64kB' } } })
+  const { service } = scene.postgres
+  if (service.dataFolder === undefined) return skipped(noFolder)
+  const folder = join(service.dataFolder, 'pg_replslot')
+  await service.stop('fast')
+  await mountOver(rig, folder, 4, () => service.stop('immediate'))
+  await service.start()
+  await scene.start()
+  await scene.flow(200)
+  await writersRest(scene)
+  // Changes of other tables spill as well: they are decoded before it is known that nobody wants them.
+  await scene.query('CREATE TABLE public.bulk (filler text)')
+  await scene.query(`INSERT INTO public.bulk SELECT repeat(md5(n::text), 4) FROM generate_series(1, 100000) n`)
+  scene.load.resume()
+  await scene.bridge.until(
+    ({ state, reason }) => state === 'retrying' && reason?.code === 'SOURCE_OUT_OF_RESOURCES',
+    60_000,
+    'a bridge that is told of the full disk',
+  )
+  await run('mount', ['-o', 'remount,size=200m', folder])
+  await scene.recovers('there is room again', 30_000)
+  return scene.finish()
+}
 
 /** Mounts so many megabytes over the folder of a stopped server, with what it held. `stop` ends what uses it. */
 async function mountOver(rig: Rig, folder: string, size: number, stop: () => Promise<void>): Promise<void> {
@@ -116,8 +121,25 @@ async function answers(scene: Scene): Promise<boolean> {
   }
 }
 
-async function standsStill(count: () => number): Promise<boolean> {
-  const before = count()
-  await new Promise((resolve) => setTimeout(resolve, 2000))
-  return count() === before
+/** The SQLSTATE with which it is refused; undefined when it is not. */
+async function growTable(scene: Scene, round: number): Promise<unknown> {
+  try {
+    await scene.query(`CREATE TABLE public.large_${round} AS SELECT repeat('x', 1000) FROM generate_series(1, 50000)`)
+    return undefined
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? error.code : error
+  }
+}
+
+/** Writes WAL until that fails. */
+async function growWal(scene: Scene): Promise<void> {
+  for (let n = 0; n < 100; n++) {
+    try {
+      await scene.query(`SELECT pg_logical_emit_message(false, 'rig', repeat('x', 4000000))`)
+    } catch {
+      // PANIC: every connection is gone with it.
+      return
+    }
+  }
+  throw new Error('400 MB of WAL fitted on a full disk')
 }

@@ -56,15 +56,19 @@ async function makeFaults(
   const heal = new AbortController()
   const taken = new Set<Resource>()
   const running = new Set<Promise<void>>()
-  const hold = async (low: number, high: number): Promise<void> => {
-    await delay(random.between(low, high), undefined, { signal: heal.signal }).catch(() => undefined)
-  }
+  const holdWith =
+    (own: SeededRandom) =>
+    async (low: number, high: number): Promise<void> => {
+      await delay(own.between(low, high), undefined, { signal: heal.signal }).catch(() => undefined)
+    }
   for (let fault = 0; fault < faultsBetweenInspections; fault++) {
     const action = choose(random, taken)
+    // Of its own, as faults go on beside each other: who draws next would be a matter of time.
+    const own = new SeededRandom(random.between(0, 2 ** 31))
     counts.set(action.name, (counts.get(action.name) ?? 0) + 1)
     for (const resource of action.needs) taken.add(resource)
     const run = action
-      .run({ scene, random, hold })
+      .run({ scene, random: own, hold: holdWith(own) })
       // A fault that cannot be made, as its server is just being restarted by another one, is no failure.
       .catch((error: unknown) => say(`${action.name}: ${error instanceof Error ? error.message : String(error)}`))
       .finally(() => {
@@ -72,7 +76,7 @@ async function makeFaults(
         running.delete(run)
       })
     running.add(run)
-    await hold(pause.low, pause.high)
+    await holdWith(random)(pause.low, pause.high)
   }
   heal.abort()
   await Promise.all(running)

@@ -41,9 +41,10 @@ export class PreparedTransactions {
   async #end(name: string, transaction: Transaction, outcome: 'COMMIT' | 'ROLLBACK', after_ms: number): Promise<void> {
     await delay(after_ms, undefined, { signal: this.#signal }).catch(() => undefined)
     const deadline = Date.now() + 120_000
+    const asked = { outcome, before: false }
     for (; Date.now() < deadline; await delay(100)) {
       try {
-        const ended = await this.#withClient((client) => endOnce(client, name, transaction.xid, outcome))
+        const ended = await this.#withClient((client) => endOnce(client, name, transaction.xid, asked))
         if (ended === 'committed') return transaction.committed()
         if (ended === 'aborted') return transaction.rolledBack()
       } catch {
@@ -59,14 +60,18 @@ async function endOnce(
   client: pg.Client,
   name: string,
   xid: string | undefined,
-  outcome: 'COMMIT' | 'ROLLBACK',
+  asked: { readonly outcome: 'COMMIT' | 'ROLLBACK'; before: boolean },
 ): Promise<'committed' | 'aborted' | undefined> {
   const found = await client.query('SELECT 1 FROM pg_prepared_xacts WHERE gid = $1', [name])
   if (found.rowCount === 1) {
-    await client.query(`${outcome} PREPARED '${name}'`)
-    return outcome === 'COMMIT' ? 'committed' : 'aborted'
+    asked.before = true
+    await client.query(`${asked.outcome} PREPARED '${name}'`)
+    return asked.outcome === 'COMMIT' ? 'committed' : 'aborted'
   }
   const { rows } = await client.query<{ status: string | null }>('SELECT pg_xact_status($1::xid8) AS status', [xid])
   const status = rows[0]?.status
+  if (status === 'in progress') return undefined
+  // Never prepared, as far as anybody knows: then it has rolled back, whoever has its xid after a crash.
+  if (!asked.before) return 'aborted'
   return status === 'committed' || status === 'aborted' ? status : undefined
 }
