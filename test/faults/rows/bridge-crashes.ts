@@ -80,9 +80,7 @@ export const crashRows: readonly Row[] = [
     id: 'F11',
     title: 'killed at random moments under load',
     expect: 'R',
-    quick: true,
     runs: 200,
-    quickRuns: 10,
     timeout: 900,
     async run(rig, { seed, runs }) {
       const scene = await rig.scene({ seed })
@@ -160,7 +158,7 @@ function crashRow(id: FaultId, point: FailPointName, { title, nth, queues, quick
     expect: 'R',
     quick,
     runs: 30,
-    quickRuns: 3,
+    quickRuns: 1,
     async run(rig, { seed, runs }) {
       const scene = await rig.scene({ seed, ...(queues !== undefined && { queues }) })
       const { random, bridge } = scene

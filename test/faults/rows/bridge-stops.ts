@@ -86,7 +86,7 @@ export const stopRows: readonly Row[] = [
       return scene.finish({ runs })
     },
   },
-  pauseRow({ title: 'SIGSTOP for 5 s, then SIGCONT', seconds: 5, quick: true, runs: 5, losses: 0 }),
+  pauseRow({ title: 'SIGSTOP for 5 s, then SIGCONT', seconds: 5, quick: false, runs: 5, losses: 0 }),
   pauseRow({
     title: 'SIGSTOP for 90 s, past both timeouts, then SIGCONT',
     seconds: 90,

@@ -8,7 +8,6 @@ export const restartRows: readonly Row[] = [
     id: 'F20',
     title: 'PostgreSQL killed (all processes) and restarted under load',
     expect: 'R',
-    quick: true,
     runs: 5,
     async run(rig, { seed, runs }) {
       const scene = await rig.scene({ seed })
@@ -49,7 +48,6 @@ export const restartRows: readonly Row[] = [
     id: 'F21',
     title: 'fast restart of PostgreSQL, the broker is healthy',
     expect: 'R',
-    quick: true,
     runs: 5,
     async run(rig, { seed, runs }) {
       const scene = await rig.scene({ seed })
