@@ -7,7 +7,7 @@ import { RabbitmqSink, type RabbitmqSinkOptions } from './sink/rabbitmq-sink.ts'
 /** What differs between the bridge and the commands that publish. */
 export type SinkParts = Pick<
   RabbitmqSinkOptions,
-  'window' | 'order' | 'lease' | 'keeper' | 'retry' | 'onConfirmLatency' | 'log'
+  'window' | 'order' | 'lease' | 'keeper' | 'retry' | 'retryReturned' | 'onConfirmLatency' | 'log'
 >
 
 /** The sink as configured. Rejects with a BridgeError for a certificate that cannot be read. */

@@ -33,7 +33,7 @@ import { type StopReport, Supervisor } from './supervisor.ts'
 /** How long the source may stay unread: an unread socket can stall PostgreSQL's checkpoints for minutes. */
 const backpressureTimeout_ms = 30_000
 const publicationWatch_ms = 5_000
-const parkedWatch_ms = 10_000
+const parkedWatch_ms = 5_000
 const statementTimeout_ms = 10_000
 /** A body may be as large as PostgreSQL takes. */
 const deadLetterTimeout_ms = 60_000
@@ -88,7 +88,10 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
         backpressureTimeout: backpressureTimeout_ms,
         drainTimeout: config.shutdown.timeout,
       },
-      onStreaming,
+      onStreaming: () => {
+        onStreaming()
+        void parkedMonitor.look()
+      },
     })
     session = { bridge, checkpoint }
     return bridge

@@ -18,7 +18,7 @@ export class ServerMonitor<Sight> {
   }
 
   start(): void {
-    this.#timer = setInterval(() => void this.#tick(), this.#interval)
+    this.#timer = setInterval(() => void this.look(), this.#interval)
     this.#timer.unref()
   }
 
@@ -26,7 +26,8 @@ export class ServerMonitor<Sight> {
     clearInterval(this.#timer)
   }
 
-  async #tick(): Promise<void> {
+  /** Looks now, unless it is looking already. Never rejects. */
+  async look(): Promise<void> {
     if (this.#looking) return
     this.#looking = true
     try {

@@ -10,7 +10,7 @@ import type { Undeliverable, UndeliverableKeeper } from '../sink/undeliverable.t
 /** How long the broker may be away, or take nothing, before a command gives up; milliseconds. */
 const patience = 30_000
 
-/** The sink of the bridge as a command uses it: connected with the first batch, one attempt for each message. */
+/** The sink of the bridge as a command uses it: connected with the first batch, nacks are tried again as the bridge does. */
 export class SinkRedeliverer implements Redeliverer {
   readonly #loaded: LoadedConfig
   readonly #window: ConfirmWindow
@@ -77,7 +77,8 @@ export class SinkRedeliverer implements Redeliverer {
       window: this.#window,
       keeper: this.#failures,
       order: 'aggregate',
-      retry: { ...this.#loaded.config.delivery.retry, attempts: 1 },
+      retry: this.#loaded.config.delivery.retry,
+      retryReturned: false,
       log: { info() {}, warn() {} },
     })
     sink.start({ onProgress: () => this.#wake(), onState: () => this.#wake() })

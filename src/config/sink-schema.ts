@@ -36,7 +36,7 @@ export const sinkSchema = section({
   }),
   maxMessageSize: size(
     '16MiB',
-    'The stream stops at an event with a larger body. Not above the `max_message_size` of the broker.',
+    'An event with a larger body becomes a dead letter. Not above the `max_message_size` of the broker.',
     { max: 512 * 1024 ** 2 },
   ),
   heartbeat: duration('10s', 'AMQP heartbeat, in whole seconds: a silent connection is given up after two.', {

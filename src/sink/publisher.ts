@@ -22,6 +22,8 @@ export interface PublisherOptions {
   readonly mendInterval?: number
   /** Default: none, and the stream stays at what cannot be delivered. */
   readonly keeper?: UndeliverableKeeper
+  /** Whether an event that no queue took is tried again; default true. */
+  readonly retryReturned?: boolean
   /** Exchanges of which each channel that is attached has made sure that they are there. */
   readonly verifiedExchanges?: ReadonlySet<string>
   /** As the window's; default `commit`. */
@@ -83,6 +85,7 @@ export class Publisher {
     this.gate = new SendGate(window, {
       retry,
       order,
+      retryReturned: options.retryReturned ?? true,
       verifiedExchanges: options.verifiedExchanges ?? new Set(),
       isParked: (type, id) => keeper.isParked(type, id),
     })

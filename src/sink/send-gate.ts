@@ -14,6 +14,8 @@ export interface SendGateOptions {
   readonly retry: RetryPolicy
   /** `aggregate`: a failed row waits alone, with what is queued behind it. `commit`: nothing is sent meanwhile. */
   readonly order: 'commit' | 'aggregate'
+  /** Whether an event that no queue took is tried again; default true. */
+  readonly retryReturned?: boolean
   /** Exchanges of which each new channel has made sure that they are there. */
   readonly verifiedExchanges: ReadonlySet<string>
   readonly isParked: (aggregateType: string | null, aggregateId: string | null) => boolean
@@ -97,11 +99,11 @@ export class SendGate {
 
   /** A delivery of `row` failed and window.fail() has counted it: back off, or give up with `refusal`. */
   failed(row: WindowRow, refusal: Refusal, now: number): void {
-    const { retry, order, random } = this.#options
+    const { retry, order, random, retryReturned = true } = this.#options
     const unroutable = refusal.code === 'EVENT_UNROUTABLE'
     const blocks = unroutable && row.unroutable === 'block'
     if (blocks && !isUnsettled(this.#blocking)) this.#blocking = row
-    const hopeless = unroutable && this.#routes.isDead(row.message!, now)
+    const hopeless = unroutable && (!retryReturned || this.#routes.isDead(row.message!, now))
     if (!blocks && (hopeless || row.attempts >= retry.attempts)) {
       if (unroutable) this.#routes.died(row.message!, now)
       this.refuse(row, refusal)

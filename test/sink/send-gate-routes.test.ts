@@ -189,3 +189,11 @@ test('an exchange that comes and goes blames its event in the end', () => {
     expect(next(0).kind).toBe(expected)
   }
 })
+
+test('where returns are not tried again, nacks still are', () => {
+  const { next, send, fail } = gateStage(undefined, { retryReturned: false })
+  fail(send(), nacked, 0)
+  expect(next(0)).toEqual({ kind: 'wait', until: 100 })
+  fail(send(), unroutable, 100)
+  expect(next(100)).toEqual(keepReturned)
+})

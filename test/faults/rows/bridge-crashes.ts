@@ -157,7 +157,7 @@ function crashRow(id: FaultId, point: FailPointName, { title, nth, queues, quick
     title,
     expect: 'R',
     quick,
-    runs: 30,
+    runs: 10,
     quickRuns: 1,
     async run(rig, { seed, runs }) {
       const scene = await rig.scene({ seed, ...(queues !== undefined && { queues }) })
