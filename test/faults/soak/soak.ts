@@ -3,6 +3,7 @@ import { SeededRandom } from '../../support/seeded-random.ts'
 import type { Rig } from '../rig/rig.ts'
 import type { Scene } from '../rig/scene.ts'
 import type { Figures } from '../row.ts'
+import { recoversBut } from '../rows/rabbitmq-dead-letters.ts'
 import { nearActions, type Resource, type SoakAction } from './actions.ts'
 import { postgresActions, rabbitActions } from './server-actions.ts'
 
@@ -112,7 +113,7 @@ async function healAll({ bridges, postgres, rabbit, consumer }: Scene): Promise<
 
 /** All is healed: both must be well, and after a kill of both everything stored must be held. */
 async function inspect(scene: Scene, what: string): Promise<void> {
-  await scene.recovers(what, recoveryBound)
+  await recoversBut(scene, what, recoveryBound)
   for (const bridge of scene.bridges) {
     await bridge
       .until(({ state }) => state === 'streaming' || state === 'standby', recoveryBound, `${what}: calm`)
