@@ -63,6 +63,7 @@ test('verify-full on both sides works end to end, and every connection is encryp
   expect(connections).toEqual([
     { name: 'wal2rabbit', ssl: true },
     { name: 'wal2rabbit checkpoint', ssl: true },
+    { name: 'wal2rabbit dead letters', ssl: true },
   ])
   const broker = await rabbit.ctl('list_connections', '--quiet', 'ssl', 'client_properties')
   expect(broker.split('\n').filter((line) => line.includes('wal2rabbit'))).toEqual([expect.stringMatching(/^true\b/)])

@@ -28,7 +28,7 @@ export type RabbitServer = RigServer<RabbitService>
 
 /** A crash of the process loses nothing that PostgreSQL has written, so it need not wait for its disk. */
 export async function startPostgresServer(options: PostgresOptions = {}): Promise<PostgresServer> {
-  const service = await startPostgres({ ...options, settings: { fsync: 'off', max_connections: '300', ...options.settings } })
+  const service = await startPostgres({ ...options, settings: { fsync: 'off', ...options.settings } })
   return behindProxy(service, withUser(service.url, 'postgres', databasePassword))
 }
 

@@ -49,13 +49,14 @@ export const transactionRows: readonly Row[] = [
       for (let run = 1; run <= runs; run++) {
         const open = await Promise.all(Array.from({ length: 100 }, async (_, n) => begin(rig, scene, `x${run}_${n}`)))
         for (let n = 0; n < 500; n++) {
-          const transaction = open[random.between(0, open.length - 1)]
+          const transaction = open[random.between(0, open.length - 1)]?.transaction
           await transaction?.work(() => transaction.insert(random.between(1, 3)))
         }
         const half = open.length / 2
         for (let left = open.length; left > 0; left--) {
-          const [transaction] = open.splice(random.between(0, left - 1), 1)
-          await (random.chance(0.8) ? transaction?.commit() : transaction?.rollback())
+          const [one] = open.splice(random.between(0, left - 1), 1)
+          await (random.chance(0.8) ? one?.transaction.commit() : one?.transaction.rollback())
+          await one?.end()
           if (open.length === half) await scene.bridge.kill()
         }
         scene.bridge.start()
@@ -73,7 +74,7 @@ export const transactionRows: readonly Row[] = [
       await scene.start()
       const { random } = scene
       for (let run = 1; run <= runs; run++) {
-        const transaction = await begin(rig, scene, `s${run}`)
+        const { transaction } = await begin(rig, scene, `s${run}`)
         await transaction.work(async () => {
           for (let n = quick ? 1000 : 10_000; n > 0; n--) {
             const mark = transaction.mark()
@@ -106,7 +107,7 @@ export const transactionRows: readonly Row[] = [
         const prepared = new Map<string, Transaction>()
         for (let n = 0; n < 6; n++) {
           const name = `${scene.slot}_${run}_${n}`
-          const transaction = await begin(rig, scene, `p${run}_${n}`)
+          const { transaction } = await begin(rig, scene, `p${run}_${n}`)
           await transaction.work(() => transaction.insert(random.between(1, 20)))
           await transaction.query(`PREPARE TRANSACTION '${name}'`)
           prepared.set(name, transaction)
@@ -135,18 +136,24 @@ async function restartAfterKill({ postgres }: Scene): Promise<void> {
 }
 
 /** An open transaction on a connection of its own, with aggregates of its own. */
-async function begin(rig: Rig, scene: Scene, writer: string): Promise<Transaction> {
+/** `end` closes its connection: each round has a hundred. */
+async function begin(
+  rig: Rig,
+  scene: Scene,
+  writer: string,
+): Promise<{ transaction: Transaction; end: () => Promise<void> }> {
   const client = new pg.Client({ connectionString: urlOfDatabase(scene.postgres.directUrl, scene.database) })
   // Restarts of the server are part of it.
   client.on('error', () => undefined)
-  rig.onCleanup(() => client.end().catch(() => undefined))
+  const end = () => client.end().catch(() => undefined)
+  rig.onCleanup(end)
   await client.connect()
   const { random, load } = scene
   const aggregates = new Aggregates(writer, random)
   const parts: TransactionParts = { client, table: 'public.outbox', random, aggregates, ledger: load.ledger }
   const transaction = new Transaction(parts)
   await transaction.query('BEGIN')
-  return transaction
+  return { transaction, end }
 }
 
 async function insertMany(scene: Scene, rows: number): Promise<void> {

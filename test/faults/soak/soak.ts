@@ -26,6 +26,8 @@ export async function soak(rig: Rig, seed: number, duration_ms: number): Promise
   const scene = await rig.scene({
     seed,
     bridges: 2,
+    // Queues refuse at random here: in commit order what was in flight behind a refused event overtakes it.
+    order: 'aggregate',
     ownLinks: true,
     load: { rate: 200 },
     env: { WAL2RABBIT_SOURCE_WAL_SENDER_TIMEOUT: '10s', WAL2RABBIT_SINK_HEARTBEAT: '5s' },
