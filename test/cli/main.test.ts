@@ -61,4 +61,5 @@ test.each(['throw', 'Promise.reject'])(
     expect([code, out]).toEqual([1, ''])
     expect(err).toMatch(/^error UNKNOWN: boom at amqp:\/\/u:\*\*\*@h\nremedy: .*\n$/)
   },
+  20_000,
 )
