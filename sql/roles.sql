@@ -24,7 +24,13 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON wal2rabbit.checkpoint_history, wal2rabbi
 -- Lines of the audit are added and read, never changed.
 GRANT SELECT, INSERT ON wal2rabbit.dead_letter_audit TO wal2rabbit;
 
+-- Replays and backfills are recorded; the bridge looks whether a rewind is unfinished.
+GRANT SELECT, INSERT, UPDATE ON wal2rabbit.replay, wal2rabbit.outbox_retention TO wal2rabbit;
+GRANT SELECT, INSERT, UPDATE, DELETE ON wal2rabbit.rewind TO wal2rabbit;
+
 -- The bridge looks at the table in its publication before and while it streams.
 GRANT USAGE ON SCHEMA public TO wal2rabbit;
--- Not needed for streaming: for a replay from the table, which is yet to come.
+-- Not needed for streaming: for a replay or a backfill from the table.
 GRANT SELECT ON public.outbox TO wal2rabbit;
+-- Only for outbox.retention. Partitions can be dropped by the owner of the table alone.
+--   GRANT DELETE ON public.outbox TO wal2rabbit;

@@ -173,6 +173,40 @@ export const errorTable = {
     remedy: 'Files of sql/ are immutable: restore the numbered file of the release that was installed.',
   },
 
+  // replay, rewind, backfill
+  POSITION_UNKNOWN: {
+    action: 'usage',
+    remedy:
+      'List stored LSNs and marks with "wal2rabbit checkpoints"; an event must be in the WAL window or in the table.',
+  },
+  POSITION_AHEAD: {
+    action: 'usage',
+    remedy:
+      'Give a position that is stored already (see "wal2rabbit checkpoints"): what is newer is the live stream\'s to deliver.',
+  },
+  REPLAY_OUT_OF_REACH: {
+    action: 'halt',
+    remedy:
+      'Start at the oldest position that the message names, or use the other source: see REPLAY_OUT_OF_REACH in docs/runbook.md.',
+  },
+  REPLAY_RUNNING: {
+    action: 'usage',
+    remedy: 'Let the other process finish or stop it; "wal2rabbit replays" shows how far it is.',
+  },
+  BRIDGE_RUNNING: {
+    action: 'halt',
+    remedy: 'Stop the bridge and all of its stand-bys, then run the command again.',
+  },
+  REWIND_UNFINISHED: {
+    action: 'halt-retry',
+    remedy: 'Run "wal2rabbit rewind --resume --yes" to finish it: see REWIND_UNFINISHED in docs/runbook.md.',
+  },
+  BACKFILL_REFUSED: {
+    action: 'usage',
+    remedy:
+      'A backfill is for a slot that does not exist yet; for one that streams use "wal2rabbit replay --source table".',
+  },
+
   // RabbitMQ
   SINK_UNREACHABLE: { action: 'retry', remedy: 'Check host, port and network of sink.url, and that RabbitMQ runs.' },
   SINK_CONNECTION_LOST: {

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { BridgeError } from '../base/errors.ts'
+import { parseIsoTime } from '../base/iso-time.ts'
 import { type Selection, selectsAll } from '../dead-letter/selection.ts'
 import { addConfigOptions, type ConfigFlags } from './options.ts'
 
@@ -15,9 +16,6 @@ export interface SelectionFlags extends ConfigFlags {
   readonly all?: boolean
   readonly json?: boolean
 }
-
-/** Day, time of day, zone; offsets up to the ±15:59 that PostgreSQL knows. */
-const timePattern = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)(Z|[+-](?:0\d|1[0-5]):?[0-5]\d)?)?$/
 
 /** Adds the filters of list, retry and discard, and the flags that every command has. */
 export function addSelectionOptions(command: Command): Command {
@@ -66,13 +64,8 @@ function parseReason(text: string): string {
   return code
 }
 
-/** Only what PostgreSQL takes as well: of 2026-02-31 `Date` makes a day in March, and there is no year 0000. */
 function parseTime(text: string): string {
-  const [, day = '', time = '00:00', zone = 'Z'] = timePattern.exec(text) ?? []
-  const read = new Date(`${day}T${time}Z`)
-  const isReal = !Number.isNaN(read.getTime()) && read.toISOString().startsWith(`${day}T${time.slice(0, 5)}`)
-  if (!isReal || day.startsWith('0000')) {
-    throw new InvalidArgumentError('expected an ISO 8601 time such as 2026-01-31 or 2026-01-31T23:59:59Z')
-  }
-  return `${day}T${time}${zone}`
+  const time = parseIsoTime(text)
+  if (time !== undefined) return time
+  throw new InvalidArgumentError('expected an ISO 8601 time such as 2026-01-31 or 2026-01-31T23:59:59Z')
 }

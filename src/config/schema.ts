@@ -63,18 +63,29 @@ export const configSchema = section({
   replay: section({
     window: section(
       {
-        time: duration('24h', 'WAL kept for replay, by age. Has no effect before replay exists.', {
-          min: minute,
-          max: decade,
-          zero: true,
-        }),
+        time: duration(
+          '24h',
+          'How far back `replay` and `rewind` reach in the WAL, by age: anchor slots keep it. 0 removes them.',
+          {
+            min: minute,
+            max: decade,
+            zero: true,
+          },
+        ),
         bytes: size(
           '1GiB',
-          'WAL kept for replay, by size; the limit reached first counts. Has no effect before replay exists.',
+          'The same by size; the limit reached first counts. WAL kept by anchor slots never exceeds twice of it. 0 removes them.',
           { zero: true },
         ),
       },
       { time: 0, bytes: 0 },
+    ),
+  }),
+  outbox: section({
+    retention: duration(
+      '0',
+      'Rows of the outbox table that are older, and settled, are deleted by the bridge in small batches; whole partitions are dropped. 0: never. Needs DELETE on the table, for partitions its ownership.',
+      { min: minute, max: decade, zero: true },
     ),
   }),
   admin: section({

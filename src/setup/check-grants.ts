@@ -3,20 +3,27 @@ import type { PostgresClient } from '../base/postgres-client.ts'
 import { quoteIdent } from '../base/sql.ts'
 import { type CheckFinding, good, problem, warning } from './finding.ts'
 
-/** `run`: the bridge; `redeliver`: `dead-letters retry` and `discard`. */
-export type Purpose = 'run' | 'redeliver'
+/** `run`: the bridge; `redeliver`: `dead-letters retry` and `discard`; `replay`: also a backfill; `rewind`. */
+export type Purpose = 'run' | 'redeliver' | 'replay' | 'rewind'
 
 type Right = 'SELECT' | 'INSERT' | 'UPDATE' | 'DELETE'
 
 /** What each purpose does with the tables of the schema wal2rabbit: no more than sql/roles.sql grants. */
-const neededRights: Readonly<Record<string, Readonly<Record<Purpose, readonly Right[]>>>> = {
-  schema_migration: { run: ['SELECT'], redeliver: ['SELECT'] },
-  checkpoint: { run: ['SELECT', 'UPDATE'], redeliver: [] },
-  checkpoint_history: { run: ['SELECT', 'INSERT', 'DELETE'], redeliver: [] },
+const neededRights: Readonly<Record<string, Readonly<Partial<Record<Purpose, readonly Right[]>>>>> = {
+  schema_migration: { run: ['SELECT'], redeliver: ['SELECT'], replay: ['SELECT'], rewind: ['SELECT'] },
+  checkpoint: { run: ['SELECT', 'UPDATE'], replay: ['SELECT'], rewind: ['SELECT', 'UPDATE'] },
+  checkpoint_history: { run: ['SELECT', 'INSERT', 'DELETE'], replay: ['SELECT'], rewind: ['SELECT', 'INSERT'] },
   // Brought up to date where it is kept already.
-  dead_letter: { run: ['SELECT', 'INSERT', 'UPDATE'], redeliver: ['SELECT', 'UPDATE', 'DELETE'] },
+  dead_letter: {
+    run: ['SELECT', 'INSERT', 'UPDATE'],
+    redeliver: ['SELECT', 'UPDATE', 'DELETE'],
+    replay: ['SELECT', 'INSERT', 'UPDATE'],
+  },
   parked_aggregate: { run: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'], redeliver: ['SELECT', 'UPDATE', 'DELETE'] },
-  dead_letter_audit: { run: [], redeliver: ['INSERT'] },
+  dead_letter_audit: { redeliver: ['INSERT'] },
+  replay: { run: ['SELECT'], replay: ['SELECT', 'INSERT', 'UPDATE'] },
+  rewind: { run: ['SELECT'], rewind: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'] },
+  outbox_retention: { run: ['SELECT', 'INSERT', 'UPDATE'], replay: ['SELECT'] },
 }
 
 interface Need {
@@ -70,11 +77,13 @@ export async function requireGrants(client: PostgresClient, purpose: Purpose): P
 }
 
 function needsOf(purpose: Purpose): Need[] {
-  return Object.entries(neededRights).flatMap(([table, rights]) => rights[purpose].map((right) => ({ table, right })))
+  return Object.entries(neededRights).flatMap(([table, rights]) =>
+    (rights[purpose] ?? []).map((right) => ({ table, right })),
+  )
 }
 
 function needsBeyondRun(): Need[] {
-  return needsOf('redeliver').filter(({ table, right }) => neededRights[table]?.run.includes(right) !== true)
+  return needsOf('redeliver').filter(({ table, right }) => neededRights[table]?.run?.includes(right) !== true)
 }
 
 async function missingGrants(client: PostgresClient, needs: readonly Need[]): Promise<MissingGrant[]> {

@@ -23,21 +23,39 @@ export interface SlotFacts {
   readonly retainedBytes: bigint
 }
 
+/** A slot and its name. */
+export interface NamedSlot extends SlotFacts {
+  readonly name: string
+}
+
 /** The row as JSON: its columns differ from version to version. LSNs and 64-bit numbers come as text. */
-const inspectSql = `
+const factsSql = `
   SELECT to_jsonb(s) || jsonb_build_object(
       'safe_wal_size', s.safe_wal_size::text,
       'retained', greatest(0, pg_wal_lsn_diff(
         CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
         s.restart_lsn))::text) AS slot
-    FROM pg_replication_slots s WHERE s.slot_name = $1`
+    FROM pg_replication_slots s`
 
 /** Undefined when there is no slot of this name. Errors are those of the client. */
 export async function inspectSlot(client: PostgresClient, name: string): Promise<SlotFacts | undefined> {
-  const { rows } = await client.query({ text: inspectSql, values: [name] })
-  const slot = rows[0]?.slot as Record<string, unknown> | undefined
-  if (slot === undefined) return undefined
+  const { rows } = await client.query({ text: `${factsSql} WHERE s.slot_name = $1`, values: [name] })
+  return rows[0] === undefined ? undefined : parseSlot(rows[0].slot as Record<string, unknown>)
+}
+
+/** Logical slots of this database whose name begins with `prefix`, oldest position first. Errors are those of the client. */
+export async function listSlots(client: PostgresClient, prefix: string): Promise<NamedSlot[]> {
+  const { rows } = await client.query({
+    text: `${factsSql} WHERE s.database = current_database() AND starts_with(s.slot_name, $1)
+      ORDER BY s.confirmed_flush_lsn, s.slot_name`,
+    values: [prefix],
+  })
+  return rows.map((row) => parseSlot(row.slot as Record<string, unknown>))
+}
+
+function parseSlot(slot: Record<string, unknown>): NamedSlot {
   return {
+    name: String(slot.slot_name),
     plugin: textOf(slot.plugin),
     database: textOf(slot.database),
     temporary: slot.temporary === true,
@@ -68,6 +86,30 @@ export async function createSlot(client: PostgresClient, name: string, plugin: s
   const text = 'SELECT lsn::text AS lsn FROM pg_create_logical_replication_slot($1, $2)'
   const { rows } = await client.query({ text, values: [name, plugin] })
   return parseLsn(String(rows[0]!.lsn))
+}
+
+/**
+ * Copies a slot at the position where it stands, at once; returns `confirmed_flush_lsn` of the copy, from which on it
+ * streams. A temporary copy belongs to this connection and ends with it. Errors are those of the client: 42710 when
+ * `to` exists, 42704 when `from` does not, 53400 without a free slot, 55000 when `from` is invalidated.
+ * Source: PostgreSQL documentation, "System Administration Functions", 9.27.6.
+ */
+export async function copySlot(client: PostgresClient, from: string, to: string, temporary = false): Promise<Lsn> {
+  const text = 'SELECT lsn::text AS lsn FROM pg_copy_logical_replication_slot($1, $2, $3)'
+  const { rows } = await client.query({ text, values: [from, to, temporary] })
+  return parseLsn(String(rows[0]!.lsn))
+}
+
+/** Drops a slot; false when there is none of this name. Errors are those of the client: 55006 while it is in use. */
+export async function dropSlot(client: PostgresClient, name: string): Promise<boolean> {
+  const text = 'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1'
+  try {
+    return ((await client.query({ text, values: [name] })).rowCount ?? 0) > 0
+  } catch (error) {
+    // Gone in between: as was wanted.
+    if ((error as { code?: unknown }).code === '42704') return false
+    throw error
+  }
 }
 
 function textOf(value: unknown): string | undefined {

@@ -71,7 +71,9 @@ test('every key of the configuration that a document names exists', () => {
     .filter(({ page }) => page.endsWith('.md'))
     .flatMap(({ page, text }) =>
       [
-        ...text.matchAll(/`((?:source|sink|delivery|deadLetter|checkpoint|replay|admin|log|shutdown)\.[a-zA-Z.]+)/g),
+        ...text.matchAll(
+          /`((?:source|sink|delivery|deadLetter|checkpoint|replay|outbox|admin|log|shutdown)\.[a-zA-Z.]+)/g,
+        ),
       ].map((match) => ({
         page,
         key: match[1]!,
