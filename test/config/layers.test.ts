@@ -57,6 +57,7 @@ const samples: Record<string, readonly [text: string, resolved: unknown]> = {
   'checkpoint.historyRetention.count': ['5', 5],
   'replay.window.time': ['0', 0],
   'replay.window.bytes': ['2GiB', 2_147_483_648],
+  'outbox.retention': ['30d', 2_592_000_000],
   'admin.host': ['0.0.0.0', '0.0.0.0'],
   'admin.port': ['0', 0],
   'log.level': ['debug', 'debug'],

@@ -72,7 +72,7 @@ test('every key of the configuration that a document names exists', () => {
     .flatMap(({ page, text }) =>
       [
         ...text.matchAll(
-          /`((?:source|sink|delivery|deadLetter|checkpoint|replay|outbox|admin|log|shutdown)\.[a-zA-Z.]+)/g,
+          /`((?:source|sink|delivery|deadLetter|checkpoint|replay|outbox|admin|log|shutdown)\.(?!sql`)[a-zA-Z.]+)/g,
         ),
       ].map((match) => ({
         page,
