@@ -1,5 +1,6 @@
 /** Moments at which a crash is of interest. */
 export type FailPointName =
+  | 'subscribing'
   | 'begin'
   | 'row'
   | 'published'
@@ -9,6 +10,13 @@ export type FailPointName =
   | 'acknowledged'
   | 'dead-letter'
   | 'dead-letter-kept'
+  | 'rewind-intended'
+  | 'rewind-staged'
+  | 'rewind-moved'
+  | 'rewind-dropped'
+  | 'rewind-replaced'
+  | 'rewind-unstaged'
+  | 'rewind-done'
 
 /** Set by tests that load this module before the program; nothing in the program sets it. */
 export const failPoints: { hit: ((name: FailPointName) => void) | undefined } = { hit: undefined }

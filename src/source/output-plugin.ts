@@ -1,7 +1,8 @@
 import type { Client } from 'pg'
 import type { LogicalReplicationService } from 'pg-logical-replication'
+import { failPoint } from '../base/fail-point.ts'
 import { formatLsn, type Lsn, parseLsn } from '../base/lsn.ts'
-import { quoteIdent, quoteLiteral } from '../base/sql.ts'
+import { quoteIdent } from '../base/sql.ts'
 import type { WalDecoder } from './wal-decoder.ts'
 
 /** What pg-logical-replication takes as a plugin (its AbstractPlugin, which it does not export). */
@@ -13,8 +14,6 @@ export interface WalsenderFacts {
   /** Milliseconds; 0 means that it never gives up on us. */
   readonly walSenderTimeout: number
   readonly serverEncoding: string
-  /** What the slot was told last; undefined when the slot is missing (START_REPLICATION reports it). */
-  readonly confirmedFlush: Lsn | undefined
 }
 
 export interface OutputPluginHandlers {
@@ -38,7 +37,8 @@ export class OutputPlugin implements LibraryPlugin {
 
   /** Settles when the stream is over. */
   async start(client: Client, slot: string, lsn: string): Promise<unknown> {
-    this.#handlers.onConnected(client, await readFacts(client, slot))
+    this.#handlers.onConnected(client, await readFacts(client))
+    failPoint('subscribing')
     return client.query(startReplication(slot, parseLsn(lsn), this.options))
   }
 
@@ -58,17 +58,15 @@ export function startReplication(slot: string, lsn: Lsn, options: WalDecoder['op
 }
 
 /** One round trip; a walsender takes plain SQL, but only as a simple query (no parameters). */
-async function readFacts(client: Client, slot: string): Promise<WalsenderFacts> {
+async function readFacts(client: Client): Promise<WalsenderFacts> {
   const { rows } = await client.query<Record<string, unknown>>(`
     SELECT pg_backend_pid() AS pid,
       (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout') AS wal_sender_timeout,
-      current_setting('server_encoding') AS server_encoding,
-      (SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = ${quoteLiteral(slot)}) AS confirmed_flush`)
+      current_setting('server_encoding') AS server_encoding`)
   const row = rows[0]!
   return {
     pid: Number(row.pid),
     walSenderTimeout: Number(row.wal_sender_timeout),
     serverEncoding: String(row.server_encoding),
-    confirmedFlush: typeof row.confirmed_flush === 'string' ? parseLsn(row.confirmed_flush) : undefined,
   }
 }

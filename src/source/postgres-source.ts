@@ -119,8 +119,8 @@ export class PostgresSource implements Source {
   /** Begins to keep the connection alive, and to watch that it is. */
   #attend(stream: ReplicationStream, facts: WalsenderFacts): void {
     if (this.#isStopped || this.#isOver) return
-    // Not the start position: a session may start above what is stored, where the window still holds the difference.
-    this.#acknowledgement = new Acknowledgement(facts.confirmedFlush ?? 0n)
+    // Neither from the start position nor from where the slot stands: see Acknowledgement.
+    this.#acknowledgement = new Acknowledgement()
     const timeout = facts.walSenderTimeout
     this.#walSenderTimeout = timeout
     const { statusInterval = statusIntervalMax } = this.#options

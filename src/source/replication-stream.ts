@@ -2,8 +2,8 @@ import type { Socket } from 'node:net'
 import type { Client, ClientConfig } from 'pg'
 import { LogicalReplicationService } from 'pg-logical-replication'
 import { BridgeError } from '../base/errors.ts'
-import { formatLsn, type Lsn, parseLsn } from '../base/lsn.ts'
-import { librarySendsNext } from './acknowledgement.ts'
+import { formatLsn, type Lsn, noLsn, parseLsn } from '../base/lsn.ts'
+import { librarySendsNext, statusWithoutPosition } from './acknowledgement.ts'
 import { replicationConfig } from './connection-config.ts'
 import { guardFrames } from './copy-frames.ts'
 import { noticeFailure, toSourceError } from './failure.ts'
@@ -34,6 +34,7 @@ export interface StreamHandlers {
 /** The parts of the driver's connection that its type declarations leave out. */
 interface CopyConnection {
   endCopyFrom(): void
+  sendCopyFromChunk(chunk: Buffer): void
 }
 
 /**
@@ -107,9 +108,17 @@ export class ReplicationStream {
     if (this.#ending === undefined) this.#client?.connection.stream.resume()
   }
 
-  /** Sends a status update: `stored` as written, flushed and applied. Nothing happens before and after the stream. */
+  /**
+   * Sends a status update: `stored` as written, flushed and applied; 0/0 keeps the connection and says no position.
+   * Nothing happens before and after the stream.
+   */
   sendStatus(stored: Lsn, replyRequested: boolean): void {
-    if (this.#begun !== undefined || this.#ending !== undefined || stored === 0n) return
+    if (this.#begun !== undefined || this.#ending !== undefined) return
+    if (stored === noLsn) {
+      const connection = this.#client!.connection as unknown as CopyConnection
+      connection.sendCopyFromChunk(statusWithoutPosition(replyRequested, Date.now()))
+      return
+    }
     this.#service.acknowledge(librarySendsNext(stored), replyRequested).catch((error: unknown) => this.#fail(error))
   }
 

@@ -20,7 +20,7 @@ export const framesTarget: FuzzTarget = {
 
 /** One connection: good frames with bad ones between, one after the other, until one is refused. */
 async function runFrameCase(random: SeededRandom, log: CaseLog): Promise<void> {
-  const server = new ScriptedPostgres({ confirmedFlush: '0/0' })
+  const server = new ScriptedPostgres({})
   const connection = await server.listen()
   const window = emptyWindow()
   const source = new PostgresSource({

@@ -95,7 +95,7 @@ export class FakePostgres {
 
   /** The slot is told that all below `flush` is safe; whatever it is, if it is forward. */
   acknowledge(flush: bigint): void {
-    // A low value is ignored. A session begins with what the slot says, also if somebody else has moved it.
+    // A low value is ignored, as is 0/0, which says no position.
     if (flush <= this.slot.confirmed) return
     const { truth } = this.#world()
     if (flush > this.row.position.lsn)
@@ -201,6 +201,8 @@ export class FakePostgres {
         return [this.#rowValues()]
       case 'wal2rabbit_server_facts':
         return [this.#facts()]
+      case 'wal2rabbit_rewind':
+        return []
       case 'wal2rabbit_claim':
         return this.#claim(values)
       case 'wal2rabbit_store':

@@ -43,7 +43,7 @@ export class SimulatedSource implements Source {
     this.#assembler = new EventAssembler(position, this.counters)
     this.#handlers = handlers
     const timer = this.#world.time.post(walSenderTimeout, this.#owner, () => this.#giveUp('no answer'))
-    const confirmed = await Promise.race([
+    await Promise.race([
       this.connection.open(position.lsn),
       new Promise<never>((_, reject) => {
         this.#rejectStart = reject
@@ -52,7 +52,7 @@ export class SimulatedSource implements Source {
     timer.cancelled = true
     this.#rejectStart = undefined
     if (this.#isStopped || this.#isOver) return
-    this.#acknowledgement = new Acknowledgement(confirmed)
+    this.#acknowledgement = new Acknowledgement()
     this.#status = new StatusTimer(walSenderTimeout / 4, () => this.#sendStatus())
     this.#status.start()
     this.#lastRead = performance.now()

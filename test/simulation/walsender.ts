@@ -42,8 +42,8 @@ export class Walsender implements SlotHolder {
     this.toClient = new Pipe(world, owner)
   }
 
-  /** START_REPLICATION. Resolves with confirmed_flush_lsn as it was just before. */
-  open(startLsn: bigint): Promise<bigint> {
+  /** START_REPLICATION. Resolves once it streams. */
+  open(startLsn: bigint): Promise<void> {
     return new Promise((resolve, reject) => {
       const refuse = (code: ErrorCode, text: string) =>
         this.toClient.send(() => reject(new BridgeError(code, `simulated: ${text}`)))
@@ -55,7 +55,7 @@ export class Walsender implements SlotHolder {
         // After the bridge looked at it, and before it streams: it would begin there without a word.
         if (postgres.isMeddledWith && random.chance(0.2)) postgres.moveSlot()
         const { confirmed } = postgres.slot
-        this.toClient.send(() => resolve(confirmed))
+        this.toClient.send(() => resolve())
         this.#begin(startLsn > confirmed ? startLsn : confirmed)
       })
     })

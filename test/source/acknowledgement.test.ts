@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Acknowledgement, librarySendsNext } from '../../src/source/acknowledgement.ts'
+import { Acknowledgement, librarySendsNext, statusWithoutPosition } from '../../src/source/acknowledgement.ts'
 import { thrownBy } from './recorder.ts'
 
 /** What LogicalReplicationService.acknowledge() of pg-logical-replication 2.5 puts on the wire. */
@@ -25,7 +25,9 @@ test('0/0 is never sent: one less would come out as garbage', () => {
 })
 
 test('the acknowledged LSN only moves forward', () => {
-  const acknowledgement = new Acknowledgement(0x100n)
+  const acknowledgement = new Acknowledgement()
+  expect(acknowledgement.stored).toBe(0n)
+  expect(acknowledgement.advance(0x100n, 0x300n)).toBe(true)
   expect(acknowledgement.advance(0x90n, 0x300n)).toBe(false)
   expect(acknowledgement.advance(0x100n, 0x300n)).toBe(false)
   expect(acknowledgement.advance(0x200n, 0x300n)).toBe(true)
@@ -34,10 +36,17 @@ test('the acknowledged LSN only moves forward', () => {
 })
 
 test('an LSN above what was received is refused: the slot would believe it', () => {
-  const acknowledgement = new Acknowledgement(0x100n)
+  const acknowledgement = new Acknowledgement()
+  acknowledgement.advance(0x100n, 0x300n)
   expect(thrownBy(() => acknowledgement.advance(0x301n, 0x300n))).toMatchObject({
     code: 'ASSERTION_FAILED',
     message: expect.stringContaining('0/301'),
   })
   expect(acknowledgement.stored).toBe(0x100n)
+})
+
+test('a status update without a position says the time since 2000, and whether a reply is asked for', () => {
+  const status = statusWithoutPosition(true, Date.UTC(2000, 0, 1, 0, 0, 1))
+  expect(status.toString('hex')).toBe(`72${'00'.repeat(24)}00000000000f424001`)
+  expect(statusWithoutPosition(false, Date.now()).at(-1)).toBe(0)
 })

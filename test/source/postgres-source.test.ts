@@ -72,7 +72,7 @@ test('a storm of keep-alives that ask for a reply is answered now and then', asy
     await new Promise((resolve) => setImmediate(resolve))
   }
   expect(server.flushed.length).toBeLessThanOrEqual((performance.now() - began) / 20 + 1)
-  expect(new Set(server.flushed)).toEqual(new Set([0x100n]))
+  expect(new Set(server.flushed)).toEqual(new Set([0n]))
 })
 
 test('a new stored LSN is told soon, and many of them in few updates', async () => {
@@ -85,13 +85,15 @@ test('a new stored LSN is told soon, and many of them in few updates', async () 
   expect(server.flushed).toEqual([0x300n])
 })
 
-test('a slot that was told nothing yet is told nothing: there is no LSN before 0/0', async () => {
-  const { server, reader } = await start({ confirmedFlush: '0/0' })
+// Between this and the claim of the checkpoint a rewind may have put another slot in its place.
+test('before something was stored in this session the slot is told no position, whatever it was told before', async () => {
+  const { server, reader } = await start()
   reader.source.resume()
   server.send(keepalive(0x200n, true))
   await reader.until(() => reader.events.length === 1)
+  await server.statusUpdates(1)
   await reader.source.stop()
-  expect(server.flushed).toEqual([])
+  expect(new Set(server.flushed)).toEqual(new Set([0n]))
 })
 
 test('stop sends the last acknowledgement, then ends the stream in order, then the connection', async () => {

@@ -2,8 +2,6 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 
 /** How a server answers that a real one cannot be made to play. */
 export interface Script {
-  /** `confirmed_flush_lsn` of the slot. */
-  readonly confirmedFlush?: string
   /** Sent in one piece with the answer to START_REPLICATION. */
   readonly atStart?: Buffer
   /** It never closes a connection, even when the other side has. */
@@ -92,7 +90,6 @@ export class ScriptedPostgres {
       pid: '42',
       wal_sender_timeout: '0',
       server_encoding: 'UTF8',
-      confirmed_flush: this.#script.confirmedFlush ?? '0/100',
     }
     const fields = Object.keys(facts).map((name) => {
       const field = Buffer.alloc(18)
