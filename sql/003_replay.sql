@@ -64,9 +64,11 @@ CREATE TABLE wal2rabbit.rewind (
   -- Inside the transaction at target_lsn: as in wal2rabbit.checkpoint.
   target_commit_lsn   pg_lsn,
   target_rows         bigint      CHECK (target_rows > 0),
-  -- The stored LSN before.
+  -- The stored position before, for "rewind --abort".
   from_lsn            pg_lsn      NOT NULL,
-  -- The slot that reaches back to target_lsn.
+  from_commit_lsn     pg_lsn,
+  from_rows           bigint      CHECK (from_rows > 0),
+  -- The slot that reached back to target_lsn when it began.
   base_slot           text        NOT NULL,
   started_by          text        NOT NULL,
   started_at          timestamptz NOT NULL DEFAULT clock_timestamp()

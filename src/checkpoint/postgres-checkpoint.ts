@@ -7,6 +7,7 @@ import type { CheckpointRow } from './checkpoint-row.ts'
 import { CheckpointStore } from './checkpoint-store.ts'
 import { comparePositions } from './positions.ts'
 import { decideStart, type RememberedPosition, type ResumeSlot, slotProblem } from './resume.ts'
+import { loadRewindIntent, rewindUnfinished } from './rewind-intent.ts'
 import { readServerFacts, type ServerFacts } from './server-facts.ts'
 import type { TimelineSwitch } from './timeline-history.ts'
 
@@ -78,6 +79,9 @@ export class PostgresCheckpoint implements Checkpoint {
     // younger than the row, nor what was read of the row younger than the WAL end.
     const found = await this.#inspectSlot(client)
     const row = await this.#store.load()
+    // After the row: a rewind that begins from here on has changed it before the claim, which then fails.
+    const rewind = await this.#guard('looking for an unfinished rewind', () => loadRewindIntent(client, slot))
+    if (rewind !== undefined) throw rewindUnfinished(rewind)
     const server = await this.#guard('reading the state of the server', () => readServerFacts(client))
     const remembered = row === undefined ? undefined : this.#remembered(row, received)
     const timelineHistory =
@@ -93,7 +97,7 @@ export class PostgresCheckpoint implements Checkpoint {
       timelineHistory,
       remembered,
     })
-    if (decision instanceof BridgeError) throw decision
+    if (decision instanceof BridgeError) throw await this.#unlessReplaced(client, found, decision)
     if (found?.active) {
       throw new BridgeError(
         'SLOT_ACTIVE',
@@ -191,6 +195,20 @@ export class PostgresCheckpoint implements Checkpoint {
     const connection = this.#connection
     this.#connection = undefined
     await connection?.close()
+  }
+
+  /** A rewind that ended between the look at the slot and the one at the row left a slot that nobody need halt for. */
+  async #unlessReplaced(
+    client: PostgresClient,
+    found: ResumeSlot | undefined,
+    verdict: BridgeError,
+  ): Promise<BridgeError> {
+    const now = await this.#inspectSlot(client)
+    if (now?.confirmedFlush == null || (found?.confirmedFlush ?? now.confirmedFlush + 1n) <= now.confirmedFlush) {
+      return verdict
+    }
+    const text = `slot ${this.#options.slot} was replaced while the session looked at it: ${verdict.message}`
+    return new BridgeError('CHECKPOINT_FENCED', text, { cause: verdict })
   }
 
   #inspectSlot(client: PostgresClient): Promise<(ResumeSlot & SlotActivity) | undefined> {

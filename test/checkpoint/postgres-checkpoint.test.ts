@@ -234,3 +234,67 @@ test('a store in doubt that arrives after the next claim changes nothing', async
   arrive()
   expect(database.position).toEqual(end(0x2c00n))
 })
+
+test('while a rewind is unfinished nobody resumes, in whatever state slot and row are', async () => {
+  const database = new ScriptedDatabase()
+  database.rewind = true
+  for (const slot of ['kept', 'dropped', 'in use'] as const) {
+    database.slotExists = slot !== 'dropped'
+    database.active = slot === 'in use'
+    const failure = await sessionOn(database)
+      .resume(end(0n), nobody)
+      .then(nobody, (error: BridgeError) => error)
+    expect([failure?.code, failure?.action]).toEqual(['REWIND_UNFINISHED', 'halt-retry'])
+    expect(failure?.message).toMatch(/slot shop to 0\/800 .*ann@shop1/)
+  }
+})
+
+// What its intent is written with, in one statement: whoever looked for one before that cannot claim any more.
+test('a session that resumed just before a rewind began cannot claim', async () => {
+  const database = new ScriptedDatabase()
+  const session = sessionOn(database)
+  await session.resume(end(0n), nobody)
+  database.rewind = true
+  database.epoch++
+  database.version++
+  await expect(session.claim()).rejects.toMatchObject({ code: 'CHECKPOINT_FENCED' })
+})
+
+test('an intent that is written before the row is read is seen, one written later fences', async () => {
+  const database = new ScriptedDatabase()
+  database.before = (what) => {
+    if (what !== 'wal2rabbit_load') return
+    database.rewind = true
+    database.version++
+  }
+  await expect(sessionOn(database).resume(end(0n), nobody)).rejects.toMatchObject({ code: 'REWIND_UNFINISHED' })
+})
+
+test.each([
+  ['missing', false, 0x1000n],
+  ['ahead', true, 0x2000n],
+] as const)('a rewind that ends while a session looks at the slot halts nobody: it was %s', async (_, exists, old) => {
+  const database = new ScriptedDatabase()
+  database.slotExists = exists
+  database.confirmedFlush = old
+  database.before = (what) => {
+    if (what !== 'wal2rabbit_load') return
+    database.slotExists = true
+    database.confirmedFlush = 0x800n
+  }
+  await expect(sessionOn(database).resume(end(0n), nobody)).rejects.toMatchObject({ code: 'CHECKPOINT_FENCED' })
+  database.before = nobody
+  expect(await sessionOn(database).resume(end(0n), nobody)).toMatchObject({ acknowledged: 0x800n })
+})
+
+test('a slot that is missing, or only moves on, keeps its verdict', async () => {
+  const database = new ScriptedDatabase()
+  database.slotExists = false
+  await expect(sessionOn(database).resume(end(0n), nobody)).rejects.toMatchObject({ code: 'SLOT_MISSING' })
+  database.slotExists = true
+  database.confirmedFlush = 0x2000n
+  database.before = () => {
+    database.confirmedFlush++
+  }
+  await expect(sessionOn(database).resume(end(0n), nobody)).rejects.toMatchObject({ code: 'SLOT_AHEAD' })
+})

@@ -17,6 +17,9 @@ export class ScriptedDatabase {
   walEnd: Lsn = 0x9000n
   confirmedFlush: Lsn = 0x1000n
   active = false
+  /** An unfinished rewind. */
+  rewind = false
+  slotExists = true
   startedAt = '2026-01-01T00:00:00.000000Z'
   /** Called before each statement and each look at the slot, by name. */
   before: (what: string) => void = () => {}
@@ -43,6 +46,7 @@ export class ScriptedDatabase {
 
   async slot() {
     this.before('slot')
+    if (!this.slotExists) return undefined
     const { confirmedFlush, active } = this
     const facts = { name: 'shop', plugin: 'pgoutput', database: 'shopdb', invalidation: undefined }
     return { ...facts, confirmedFlush, active, activePid: active ? 4711 : null }
@@ -52,6 +56,8 @@ export class ScriptedDatabase {
     switch (name) {
       case 'wal2rabbit_load':
         return [this.#row()]
+      case 'wal2rabbit_rewind':
+        return this.rewind ? [rewindRow] : []
       case 'wal2rabbit_server_facts':
         return [this.#facts()]
       case 'wal2rabbit_claim':
@@ -114,6 +120,19 @@ export class ScriptedDatabase {
       postmaster_start_time: this.startedAt,
     }
   }
+}
+
+const rewindRow = {
+  slot: 'shop',
+  target_lsn: '0/800',
+  target_commit_lsn: null,
+  target_rows: null,
+  from_lsn: '0/1000',
+  from_commit_lsn: null,
+  from_rows: null,
+  base_slot: 'shop_anchor_20260131235959',
+  started_by: 'ann@shop1',
+  started_at: '2026-01-31T23:59:59.123456Z',
 }
 
 /** The checkpoint of one session; sessions of one process share the memory. */
