@@ -1,4 +1,4 @@
-import { formatLsn, type Lsn, parseLsn } from '../base/lsn.ts'
+import { type Lsn, parseLsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { isoTimestampSql } from './checkpoint-row.ts'
 
@@ -27,7 +27,8 @@ export interface HistoryEntry {
   readonly timeline: number
 }
 
-const historyColumnsSql = `id::text AS id, slot, lsn::text AS lsn, events::text AS events,
+/** The columns that `parseHistoryEntry` reads, as text: to sort by one, qualify it with the table, or it sorts as text. */
+export const historyColumnsSql = `id::text AS id, slot, lsn::text AS lsn, events::text AS events,
   ${isoTimestampSql('stored_at')} AS stored_at, snapshot::text AS snapshot, snapshot_wal_end::text AS snapshot_wal_end,
   kind, name, system_identifier, timeline::text AS timeline`
 
@@ -41,7 +42,8 @@ const recordSql = `
 /**
  * Adds the present stored LSN of `slot` to the history; undefined when it has no checkpoint. Two statements on purpose,
  * outside of a transaction: a snapshot already sees transactions that committed after the stored LSN, so only the WAL
- * end read *after* it tells below which LSN everything that it sees has committed.
+ * end read *after* it tells below which LSN everything that it sees has committed. And the WAL end is read below the
+ * INSERT, before this transaction has an id of its own: findSnapshotAfter() relies on that.
  */
 export async function recordHistory(
   client: PostgresClient,
@@ -65,31 +67,20 @@ export async function listHistory(
   limit: number,
 ): Promise<HistoryEntry[]> {
   const { rows } = await client.query({
-    text: `SELECT ${historyColumnsSql} FROM wal2rabbit.checkpoint_history
-      WHERE $1::text IS NULL OR slot = $1 ORDER BY id DESC LIMIT $2`,
+    text: `SELECT ${historyColumnsSql} FROM wal2rabbit.checkpoint_history h
+      WHERE $1::text IS NULL OR slot = $1 ORDER BY h.id DESC LIMIT $2`,
     values: [slot ?? null, limit],
   })
   return rows.map(parseHistoryEntry)
 }
 
-/**
- * The newest entry whose snapshot sees nothing that committed after `from`: a replay from the table that starts at
- * `from` reads the rows which this snapshot does not see, and more than it needs rather than less. Undefined when the
- * history does not reach back that far on this cluster and timeline.
- */
-export async function findSnapshotBefore(
-  client: PostgresClient,
-  slot: string,
-  from: Lsn,
-  server: { readonly systemIdentifier: string; readonly timeline: number },
-): Promise<HistoryEntry | undefined> {
-  const { rows } = await client.query({
-    text: `SELECT ${historyColumnsSql} FROM wal2rabbit.checkpoint_history
-      WHERE slot = $1 AND snapshot_wal_end <= $2 AND system_identifier = $3 AND timeline = $4
-      ORDER BY snapshot_wal_end DESC, id DESC LIMIT 1`,
-    values: [slot, formatLsn(from), server.systemIdentifier, server.timeline],
+/** Removes the mark of that name; false when there is none. Errors are those of the client. */
+export async function removeMark(client: PostgresClient, slot: string, name: string): Promise<boolean> {
+  const { rowCount } = await client.query({
+    text: `DELETE FROM wal2rabbit.checkpoint_history WHERE slot = $1 AND kind = 'mark' AND name = $2`,
+    values: [slot, name],
   })
-  return rows[0] === undefined ? undefined : parseHistoryEntry(rows[0])
+  return (rowCount ?? 0) > 0
 }
 
 /** How much history is kept: what is younger than `time` milliseconds, of that the newest `count` entries. */
@@ -117,7 +108,7 @@ export async function pruneHistory(client: PostgresClient, slot: string, retenti
   return rowCount ?? 0
 }
 
-function parseHistoryEntry(row: Record<string, unknown>): HistoryEntry {
+export function parseHistoryEntry(row: Record<string, unknown>): HistoryEntry {
   return {
     id: BigInt(String(row.id)),
     slot: String(row.slot),

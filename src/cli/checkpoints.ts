@@ -1,4 +1,9 @@
 import { type Command, InvalidArgumentError } from 'commander'
+import { formatLsn } from '../base/lsn.ts'
+import { parseTableName } from '../base/sql.ts'
+import type { LoadedConfig } from '../config/load.ts'
+import { resolveColumns } from '../routing/column-map.ts'
+import type { CheckpointsOptions } from '../setup/stored-checkpoints.ts'
 import { type CliContext, type ExitCode, exitCodes, printData, printJson, printNote } from './context.ts'
 import { addConfigOptions, type ConfigFlags, loadFor } from './options.ts'
 import { formatTable } from './table.ts'
@@ -11,22 +16,87 @@ interface CheckpointsFlags extends ConfigFlags {
 export function addCheckpointsCommand(program: Command, context: CliContext, finish: (code: ExitCode) => void): void {
   const command = program
     .command('checkpoints')
-    .description('the stored LSNs and when each was stored, newest first')
+    .description('the stored LSNs, when each was stored and what can be replayed from it, newest first')
     .option('--limit <count>', 'how many to list', parseLimit, 20)
     .option('--json', 'print a JSON array')
-    .addHelpText('after', '\nReads PostgreSQL; works with and without a running bridge.')
-  addConfigOptions(command).action(async (flags: CheckpointsFlags) => finish(await checkpoints(context, flags)))
+    // Else the flags of mark and unmark, which have the same names, would be taken for those of the list.
+    .enablePositionalOptions()
+    .addHelpText(
+      'after',
+      `
+Each line is a place that a replay can start at: "replayable" says from what, the WAL that slots keep or rows of the
+table. Reads PostgreSQL; works with and without a running bridge, as do mark and unmark.`,
+    )
+  addConfigOptions(command).action(async (flags: CheckpointsFlags) => finish(await list(context, flags)))
+
+  /** Flags may stand before the name of the subcommand as well. */
+  const flagsOf = (flags: ConfigFlags): ConfigFlags => {
+    const { config, set } = command.opts<CheckpointsFlags>()
+    return { ...(config !== undefined && { config }), ...flags, set: [...set, ...flags.set] }
+  }
+  const mark = command
+    .command('mark')
+    .description('keep the present stored LSN under a name, for example before a risky release')
+    .argument('<name>', 'a letter, then up to 99 of A-Z a-z 0-9 . _ -')
+    .option('--json', 'print the entry as JSON')
+    .addHelpText('after', '\nMarks are never pruned; a replay or a rewind takes one wherever it takes an LSN.')
+  addConfigOptions(mark).action(async (name: string, flags: ConfigFlags & { json?: boolean }) => {
+    const json = flags.json ?? command.opts<CheckpointsFlags>().json
+    finish(await markCommand(context, name, flagsOf(flags), json === true))
+  })
+
+  const unmark = command.command('unmark').description('remove a mark').argument('<name>')
+  addConfigOptions(unmark).action(async (name: string, flags: ConfigFlags) =>
+    finish(await unmarkCommand(context, name, flagsOf(flags))),
+  )
 }
 
-async function checkpoints(context: CliContext, flags: CheckpointsFlags): Promise<ExitCode> {
+async function list(context: CliContext, flags: CheckpointsFlags): Promise<ExitCode> {
   const loaded = await loadFor(context, flags)
-  const { slot, connectTimeout } = loaded.config.source
-  const { listCheckpoints } = await import('../setup/stored-status.ts')
-  const entries = await listCheckpoints({ url: await loaded.sourceUrl(), connectTimeout, slot, limit: flags.limit })
-  if (flags.json === true) printJson(context, entries)
-  else if (entries.length > 0) printData(context, formatTable(entries))
-  else printNote(context, `no checkpoint of slot ${slot} is stored yet`)
+  const { listCheckpoints } = await import('../setup/stored-checkpoints.ts')
+  const { entries, reach } = await listCheckpoints({ ...(await optionsOf(loaded)), limit: flags.limit })
+  if (flags.json === true) {
+    printJson(context, entries)
+    return exitCodes.done
+  }
+  const lines = entries.map(({ replayable, ...entry }) => ({
+    ...entry,
+    replayable: replayable.length === 0 ? 'neither' : replayable.join(', '),
+  }))
+  if (lines.length > 0) printData(context, formatTable(lines))
+  else printNote(context, `no checkpoint of slot ${loaded.config.source.slot} is stored yet`)
+  for (const text of reach) printNote(context, text)
   return exitCodes.done
+}
+
+async function markCommand(context: CliContext, name: string, flags: ConfigFlags, json: boolean): Promise<ExitCode> {
+  const loaded = await loadFor(context, flags)
+  const { markCheckpoint } = await import('../setup/stored-checkpoints.ts')
+  const entry = await markCheckpoint(await optionsOf(loaded), name)
+  const { slot, storedAt, events } = entry
+  const lsn = formatLsn(entry.lsn)
+  if (json) printJson(context, { name, slot, lsn, storedAt, events: Number(events) })
+  else printNote(context, `${lsn} of slot ${slot} is kept as ${name}`)
+  return exitCodes.done
+}
+
+async function unmarkCommand(context: CliContext, name: string, flags: ConfigFlags): Promise<ExitCode> {
+  const loaded = await loadFor(context, flags)
+  const { unmarkCheckpoint } = await import('../setup/stored-checkpoints.ts')
+  await unmarkCheckpoint(await optionsOf(loaded), name)
+  printNote(context, `mark ${name} of slot ${loaded.config.source.slot} is removed`)
+  return exitCodes.done
+}
+
+async function optionsOf(loaded: LoadedConfig): Promise<CheckpointsOptions> {
+  const { slot, table, columns, connectTimeout } = loaded.config.source
+  return {
+    url: await loaded.sourceUrl(),
+    connectTimeout,
+    slot,
+    table: parseTableName(table),
+    columns: resolveColumns(columns),
+  }
 }
 
 function parseLimit(text: string): number {

@@ -1,6 +1,5 @@
 import { formatLsn, type Lsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
-import { listHistory } from '../checkpoint/checkpoint-history.ts'
 import { checkpointColumnsSql, parseCheckpointRow } from '../checkpoint/checkpoint-row.ts'
 import { readServerFacts } from '../checkpoint/server-facts.ts'
 import { inspectSlot } from '../source/slot.ts'
@@ -79,39 +78,6 @@ async function describeStored(client: PostgresClient, name: string): Promise<Sto
       owner: row?.owner ?? null,
     },
   }
-}
-
-/** One line of `wal2rabbit checkpoints`. LSNs are text, times ISO 8601 with microseconds. */
-export interface StoredCheckpoint {
-  readonly storedAt: string
-  readonly lsn: string
-  readonly events: number
-  /** `start`, `interval`, `stop`, `mark`, `gap` or `rewind`. */
-  readonly kind: string
-  readonly name: string | null
-  /** Everything that the entry's snapshot sees has committed below this LSN. */
-  readonly snapshotWalEnd: string
-  readonly timeline: number
-}
-
-/** The newest `limit` stored LSNs of `slot`, newest first. Rejects with a BridgeError. */
-export function listCheckpoints(
-  options: StoredStatusOptions & { readonly limit: number },
-): Promise<StoredCheckpoint[]> {
-  const { url, connectTimeout = defaultConnectTimeout } = options
-  return withControl({ ...control, url, connectTimeout }, 'reading the checkpoint history', async (client) => {
-    await requireSchema(client)
-    const entries = await listHistory(client, options.slot, options.limit)
-    return entries.map((entry) => ({
-      storedAt: entry.storedAt,
-      lsn: formatLsn(entry.lsn),
-      events: Number(entry.events),
-      kind: entry.kind,
-      name: entry.name,
-      snapshotWalEnd: formatLsn(entry.snapshotWalEnd),
-      timeline: entry.timeline,
-    }))
-  })
 }
 
 function lsnText(lsn: Lsn | undefined): string | null {

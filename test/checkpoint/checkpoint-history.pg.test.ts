@@ -3,12 +3,13 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { type Lsn, parseLsn } from '../../src/base/lsn.ts'
 import type { PostgresClient } from '../../src/base/postgres-client.ts'
 import {
-  findSnapshotBefore,
   type HistoryEntry,
   listHistory,
   pruneHistory,
   recordHistory,
+  removeMark,
 } from '../../src/checkpoint/checkpoint-history.ts'
+import { findSnapshotBefore } from '../../src/checkpoint/history-snapshots.ts'
 import { connectControl, endControl } from '../../src/setup/connect.ts'
 import { migrate } from '../../src/setup/migrate.ts'
 import { loadMigrations } from '../../src/setup/sql-files.ts'
@@ -18,7 +19,7 @@ let database: FreshDatabase
 let client: pg.Client
 let writer: pg.Client
 
-const server = { systemIdentifier: '7000', timeline: 1 }
+const server = { systemIdentifier: '7000', timeline: 1, timelineHistory: [] }
 
 beforeAll(async () => {
   database = await freshDatabase()
@@ -65,7 +66,8 @@ function between(work: () => Promise<unknown>): PostgresClient {
 
 test('an entry holds the stored LSN, the count, and a snapshot with the WAL end after it', async () => {
   const entry = await recordHistory(client, 'shop', 'mark', 'before the release')
-  expect(entry).toMatchObject({ lsn: 1n, events: 42n, kind: 'mark', name: 'before the release', ...server })
+  expect(entry).toMatchObject({ lsn: 1n, events: 42n, kind: 'mark', name: 'before the release' })
+  expect(entry).toMatchObject({ systemIdentifier: '7000', timeline: 1 })
   expect(entry!.snapshot).toMatch(/^\d+:\d+:/)
   expect(await listHistory(client, 'shop', 10)).toEqual([entry])
   expect(await recordHistory(client, 'nobody', 'start')).toBeUndefined()
@@ -106,11 +108,19 @@ test('a transaction that is open while the snapshot is taken stays unseen when i
   expect(await unseenBy(entry)).toEqual([1])
 })
 
-test('a snapshot of another cluster or timeline is never used', async () => {
-  const entry = (await recordHistory(client, 'shop', 'start'))!
-  const find = (other: object) => findSnapshotBefore(client, 'shop', entry.snapshotWalEnd, { ...server, ...other })
-  expect(await find({ systemIdentifier: '7001' })).toBeUndefined()
-  expect(await find({ timeline: 2 })).toBeUndefined()
+test('a name is marked once, and may be marked again when it was removed', async () => {
+  await recordHistory(client, 'shop', 'mark', 'v2')
+  await expect(recordHistory(client, 'shop', 'mark', 'v2')).rejects.toMatchObject({ code: '23505' })
+  expect(await removeMark(client, 'other', 'v2')).toBe(false)
+  expect(await removeMark(client, 'shop', 'v2')).toBe(true)
+  expect(await removeMark(client, 'shop', 'v2')).toBe(false)
+  expect(await recordHistory(client, 'shop', 'mark', 'v2')).toMatchObject({ name: 'v2' })
+})
+
+test('entries are listed by number: they were once sorted as text, so that 10 came after 9', async () => {
+  await client.query('ALTER TABLE wal2rabbit.checkpoint_history ALTER id RESTART WITH 9')
+  for (let n = 0; n < 3; n++) await recordHistory(client, 'shop', 'interval')
+  expect((await listHistory(client, 'shop', 2)).map((entry) => entry.id)).toEqual([11n, 10n])
 })
 
 test('pruning keeps what is young, marks, and the entry from which the edge of the retention is replayed', async () => {
