@@ -12,6 +12,13 @@ const bridgeHeaders_bytes = 1024
 /** One UTF-16 unit of JSON takes at most this when encoded: three bytes of UTF-8; `0.1,` in an array takes nine. */
 const encodedUnit_bytes_max = 3
 
+/** What distinguishes the messages of a replay. */
+export interface ReplayHeaders {
+  readonly replayId: string | undefined
+  /** False: the positions of the rows are not known, and nothing is said of them. */
+  readonly hasPositions: boolean
+}
+
 /** The row's own headers, null when it has none. Throws a BridgeError `EVENT_INVALID`. */
 export function ownHeaders(row: SourceRow, reader: RowReader): HeaderTable | null {
   const text = optionalText(row.tuple, reader, 'headers', headersText_bytes_max)
@@ -29,20 +36,26 @@ export function messageHeaders(
   destination: Destination,
   aggregateType: string,
   aggregateId: string,
-  replayId: string | undefined,
+  replay: ReplayHeaders,
 ): HeaderTable {
   const { commitLsnText, committedAt } = row.transaction
-  const headers: HeaderTable = own ?? {
-    aggregate_type: aggregateType,
-    aggregate_id: aggregateId,
-    'wal-lsn': commitLsnText,
-    'wal-ordinal': row.ordinal,
-    'wal-committed-at': committedAt,
-  }
+  const { replayId, hasPositions } = replay
+  const fresh = own === null && hasPositions
+  const headers: HeaderTable = fresh
+    ? {
+        aggregate_type: aggregateType,
+        aggregate_id: aggregateId,
+        'wal-lsn': commitLsnText,
+        'wal-ordinal': row.ordinal,
+        'wal-committed-at': committedAt,
+      }
+    : (own ?? {})
   if (destination.headers !== null) addDefaults(headers, destination.headers)
-  if (own !== null) {
+  if (!fresh) {
     headers.aggregate_type = aggregateType
     headers.aggregate_id = aggregateId
+  }
+  if (!fresh && hasPositions) {
     headers['wal-lsn'] = commitLsnText
     headers['wal-ordinal'] = row.ordinal
     headers['wal-committed-at'] = committedAt

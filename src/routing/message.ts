@@ -5,7 +5,7 @@ import type { ColumnMap } from './column-map.ts'
 import { EventTimeReader } from './event-time.ts'
 import { headerTable_bytes_max } from './header-size.ts'
 import type { HeaderTable } from './headers.ts'
-import { messageHeaders, ownHeaders } from './message-headers.ts'
+import { messageHeaders, ownHeaders, type ReplayHeaders } from './message-headers.ts'
 import { compileReader, type RowReader } from './outbox-row.ts'
 import { Router, type RouterOptions, routingKeyOf } from './router.ts'
 import type { RefusedRow, RoutedEvent, RoutedMessage, Routing } from './routing.ts'
@@ -18,6 +18,11 @@ export interface RoutingOptions extends RouterOptions {
   readonly maxMessageSize: number
   /** Set only on a replay: the header `wal-replay` of each of its messages. */
   readonly replayId?: string | undefined
+  /**
+   * `unknown`: the rows come from the table, which does not know where in the WAL they were. Then `wal-lsn`, `wal-ordinal`
+   * and `wal-committed-at` are left out. Default `known`.
+   */
+  readonly positions?: 'known' | 'unknown'
 }
 
 /** Throws a BridgeError `CONFIG_INVALID` for a template, an exchange or a header of a route that cannot be sent. */
@@ -28,6 +33,7 @@ export function createRouting(options: RoutingOptions): Routing {
 class OutboxRouting implements Routing {
   readonly #options: RoutingOptions
   readonly #router: Router
+  readonly #replay: ReplayHeaders
   readonly #eventTime = new EventTimeReader()
   // By identity: the stream describes the table with a new object after each change of it.
   readonly #readers = new WeakMap<SourceRelation, RowReader>()
@@ -37,6 +43,7 @@ class OutboxRouting implements Routing {
   constructor(options: RoutingOptions) {
     if (options.replayId !== undefined) checkShortString('the replay id', options.replayId)
     this.#options = options
+    this.#replay = { replayId: options.replayId, hasPositions: options.positions !== 'unknown' }
     this.#router = new Router(options)
   }
 
@@ -62,7 +69,7 @@ class OutboxRouting implements Routing {
 
   #routed(row: SourceRow, reader: RowReader): RoutedMessage {
     const { tuple, transaction } = row
-    const { maxMessageSize, replayId } = this.#options
+    const { maxMessageSize } = this.#options
     const id = requiredText(tuple, reader, 'id', shortStringSize_max)
     const aggregateType = requiredText(tuple, reader, 'aggregate_type', headerTable_bytes_max)
     const aggregateId = requiredText(tuple, reader, 'aggregate_id', headerTable_bytes_max)
@@ -81,7 +88,7 @@ class OutboxRouting implements Routing {
       appId: 'wal2rabbit',
       persistent: true,
       mandatory: true,
-      headers: messageHeaders(own, row, reader, to, aggregateType, aggregateId, replayId),
+      headers: messageHeaders(own, row, reader, to, aggregateType, aggregateId, this.#replay),
     }
     addOptional(properties, row, reader, correlationId)
     return {

@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'vitest'
+import { PostgresSource } from '../../src/source/postgres-source.ts'
 import { keepalive, message, notice, type Script, ScriptedPostgres, walData } from './scripted-postgres.ts'
 import { SourceReader } from './source-stage.ts'
 
@@ -11,15 +12,17 @@ afterEach(async () => {
 
 async function start(script: Script = {}) {
   server = new ScriptedPostgres(script)
-  reader = new SourceReader({
-    connection: await server.listen(),
-    slot: 'slot',
-    plugin: 'pgoutput',
-    publication: 'publication',
-    table: { schema: 'public', name: 'outbox' },
-    isWalsenderAlive: async () => true,
-    statusInterval: 60_000,
-  })
+  reader = new SourceReader(
+    new PostgresSource({
+      connection: await server.listen(),
+      slot: 'slot',
+      plugin: 'pgoutput',
+      publication: 'publication',
+      table: { schema: 'public', name: 'outbox' },
+      isWalsenderAlive: async () => true,
+      statusInterval: 60_000,
+    }),
+  )
   await reader.start({ lsn: 0n, partial: null })
   return { server, reader }
 }

@@ -2,7 +2,7 @@ import pg from 'pg'
 import { clientConfigFromUrl } from '../../src/base/postgres-url.ts'
 import type { TableName } from '../../src/base/sql.ts'
 import { PostgresSource, type PostgresSourceOptions } from '../../src/source/postgres-source.ts'
-import type { SourceEvent, SourceRow, StartPosition } from '../../src/source/source.ts'
+import type { Source, SourceEvent, SourceRow, StartPosition } from '../../src/source/source.ts'
 import { freshDatabase, uniqueName } from '../support/services.ts'
 
 /** 0/0: where the slot stands. */
@@ -28,6 +28,8 @@ export interface StageOptions {
   readonly plugin?: 'pgoutput' | 'wal2json'
   readonly columns?: string
   readonly partitionBy?: string
+  /** Statements before the table is made. */
+  readonly before?: readonly string[]
   /** `WITH` options of the publication; default: those of createPublication. */
   readonly publish?: string
 }
@@ -35,7 +37,7 @@ export interface StageOptions {
 const table: TableName = { schema: 'public', name: 'outbox' }
 
 export async function openStage(options: StageOptions = {}): Promise<SourceStage> {
-  const { plugin = 'pgoutput', columns = 'id int, payload text', partitionBy = '', publish } = options
+  const { plugin = 'pgoutput', columns = 'id int, payload text', partitionBy = '', publish, before = [] } = options
   const database = await freshDatabase('source')
   const client = new pg.Client({ connectionString: database.url })
   client.on('error', () => {}) // ends with the database
@@ -45,21 +47,24 @@ export async function openStage(options: StageOptions = {}): Promise<SourceStage
     for (const statement of statements) await client.query(statement)
   }
   await sql(
+    ...before,
     `CREATE TABLE outbox (${columns}) ${partitionBy}`,
     `CREATE PUBLICATION "the pub" FOR TABLE outbox WITH (${publish ?? "publish = 'insert', publish_via_partition_root = true"})`,
     `SELECT pg_create_logical_replication_slot('${slot}', '${plugin}')`,
   )
   const readers: SourceReader[] = []
   const make = (more: Partial<PostgresSourceOptions> = {}) => {
-    const reader = new SourceReader({
-      connection: clientConfigFromUrl(database.url),
-      slot,
-      plugin,
-      publication: 'the pub',
-      table,
-      isWalsenderAlive: async () => true,
-      ...more,
-    })
+    const reader = new SourceReader(
+      new PostgresSource({
+        connection: clientConfigFromUrl(database.url),
+        slot,
+        plugin,
+        publication: 'the pub',
+        table,
+        isWalsenderAlive: async () => true,
+        ...more,
+      }),
+    )
     readers.push(reader)
     return reader
   }
@@ -88,8 +93,8 @@ export async function openStage(options: StageOptions = {}): Promise<SourceStage
 }
 
 /** A source and what came out of it. */
-export class SourceReader {
-  readonly source: PostgresSource
+export class SourceReader<S extends Source = PostgresSource> {
+  readonly source: S
   readonly events: SourceEvent[] = []
   /** Sizes of the batches that onEvents got. */
   readonly batches: number[] = []
@@ -100,8 +105,8 @@ export class SourceReader {
   keeps = true
   #wake: () => void = () => {}
 
-  constructor(options: PostgresSourceOptions) {
-    this.source = new PostgresSource(options)
+  constructor(source: S) {
+    this.source = source
   }
 
   start(position: StartPosition): Promise<void> {
