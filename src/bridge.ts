@@ -32,6 +32,8 @@ export interface BridgeParts {
   readonly lease: PublishLease
   /** Called once the slot and the checkpoint are ours, before anything is published. */
   readonly onClaimed: () => Promise<void>
+  /** Called when the session ends, claimed or not, before the slot is let go: what goes on beside it must not outlive it. */
+  readonly onReleased: () => void
   readonly checkpoint: Checkpoint
   readonly timings: BridgeTimings
   readonly onStreaming: () => void
@@ -92,7 +94,7 @@ export class Bridge {
 
   /** Runs until stop(), or rejects with what ended the session. */
   async run(): Promise<void> {
-    const { source, window, checkpoint, onClaimed, timings } = this.#parts
+    const { source, window, checkpoint, onClaimed, onReleased, timings } = this.#parts
     try {
       const resume = await checkpoint.resume(window.received, (error) => this.#cannotStore(error))
       if (!resume.remembered) window.reset(resume.start)
@@ -120,6 +122,7 @@ export class Bridge {
     } finally {
       this.#ended = true
       this.#ownership.end()
+      onReleased()
       clearInterval(this.#timer)
       await source.stop()
       await this.#storing

@@ -11,6 +11,7 @@ import { parseTableName } from './base/sql.ts'
 import { version } from './base/version.ts'
 import { Bridge } from './bridge.ts'
 import { CheckpointMemory, PostgresCheckpoint } from './checkpoint/postgres-checkpoint.ts'
+import { makeAnchorKeeper } from './compose-anchors.ts'
 import { makeSink } from './compose-sink.ts'
 import type { LoadedConfig } from './config/load.ts'
 import { DeadLetterStore } from './dead-letter/dead-letter-store.ts'
@@ -59,6 +60,7 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
   const window = new ConfirmWindow(config.sink.confirmWindow, { order })
   const lease = new PublishLease()
   const deadLetters = makeDeadLetterStore(loaded, memory)
+  const anchors = makeAnchorKeeper(loaded, log)
   const sink = await makeSink(loaded, {
     window,
     order,
@@ -79,7 +81,11 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
       window,
       sink,
       lease,
-      onClaimed: () => deadLetters.begin(),
+      onClaimed: () => {
+        anchors.begin()
+        return deadLetters.begin()
+      },
+      onReleased: () => anchors.end(),
       checkpoint,
       timings: {
         storeInterval: config.checkpoint.interval,
@@ -118,6 +124,7 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
       names: { name: slot, plugin, publication, table },
       slot: slotMonitor.sight,
       parked: parkedMonitor.sight,
+      replayWindow: anchors.sight,
       positions: session?.bridge.positions,
       window,
       limits: config.sink.confirmWindow,
@@ -144,7 +151,7 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
       const report = await supervisor.run()
       slotMonitor.stop()
       parkedMonitor.stop()
-      await deadLetters.close()
+      await Promise.all([deadLetters.close(), anchors.close()])
       await admin.close()
       return report
     },

@@ -190,6 +190,7 @@ export function scriptedBridge(
     sink: options.sink ?? sink,
     lease,
     onClaimed,
+    onReleased: () => {},
     checkpoint,
     timings: { ...timings, ...options.timings },
     onStreaming,

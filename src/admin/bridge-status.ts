@@ -2,9 +2,11 @@ import type { BridgeError } from '../base/errors.ts'
 import { formatLsn, type Lsn, maxLsn } from '../base/lsn.ts'
 import type { CheckpointRow } from '../checkpoint/checkpoint-row.ts'
 import type { Positions } from '../checkpoint/positions.ts'
+import type { AnchorSight } from '../replay/anchor-keeper.ts'
 import type { ConfirmWindow, WindowLimits } from '../sink/confirm-window.ts'
 import type { Sink } from '../sink/sink.ts'
 import type { SourceCounters } from '../source/source.ts'
+import { replayWindowStatus } from './replay-window-status.ts'
 import type { BridgeState, Status } from './status.ts'
 
 /** The slot as last looked at, while a session lasts. */
@@ -40,6 +42,7 @@ export interface StatusParts {
   }
   readonly slot: SlotSight | undefined
   readonly parked: ParkedSight | undefined
+  readonly replayWindow: AnchorSight | undefined
   readonly positions: Positions | undefined
   readonly window: ConfirmWindow
   readonly limits: WindowLimits
@@ -114,6 +117,7 @@ export function describeBridge(parts: StatusParts): Status {
       epoch: checkpoint === undefined ? null : Number(checkpoint.epoch),
       owner: checkpoint?.owner ?? null,
     },
+    replayWindow: parts.replayWindow === undefined ? null : replayWindowStatus(parts.replayWindow),
     sink: { state: sink.state, blocked: sink.state === 'blocked' },
   }
 }

@@ -106,6 +106,18 @@ export const statusSeries: readonly Series[] = [
   gauge('window_limit_messages', 'Most messages that the window may hold.', (s) => s.window.limitMessages),
   gauge('window_limit_bytes', 'Most bytes that the window may hold.', (s) => s.window.limitBytes),
 
+  gauge('replay_anchors', 'Anchor slots, which keep WAL for replay.', (s) => s.replayWindow?.anchors.length ?? null),
+  gauge('replay_window_bytes', 'WAL that can be replayed.', (s) => s.replayWindow?.bytes ?? null),
+  gauge('replay_window_seconds', 'How far back WAL can be replayed.', (s) => s.replayWindow?.seconds ?? null),
+  gauge(
+    'replay_wal_retained_bytes',
+    'WAL that anchor slots keep from being removed.',
+    (s) => s.replayWindow?.retainedBytes ?? null,
+  ),
+  gauge('replay_window_degraded', 'Whether less can be replayed than replay.window asks for, or will be.', (s) =>
+    s.replayWindow === null ? null : s.replayWindow.degraded === null ? 0 : 1,
+  ),
+
   gauge('sink_blocked', 'Whether RabbitMQ blocks publishers (memory or disk alarm).', (s) => (s.sink.blocked ? 1 : 0)),
   gauge('checkpoint_age_seconds', 'Time since the checkpoint was last stored.', (s) => s.checkpoint.ageSeconds),
   labelled(

@@ -23,6 +23,8 @@ export interface Status {
   readonly counters: CountersStatus
   readonly deadLetters: DeadLettersStatus
   readonly checkpoint: CheckpointStatus
+  /** Null while this bridge does not hold the slot, or the server cannot be asked. */
+  readonly replayWindow: ReplayWindowStatus | null
   readonly sink: { readonly state: SinkState; readonly blocked: boolean }
 }
 
@@ -96,6 +98,23 @@ export interface CheckpointStatus {
   /** Counts the owners of the slot; a newer one fences the older. */
   readonly epoch: number | null
   readonly owner: string | null
+}
+
+/** How far back `replay` and `rewind` reach in the WAL: looked at about every second. */
+export interface ReplayWindowStatus {
+  /** Oldest first; `lsn` is where a copy of it begins. */
+  readonly anchors: readonly { readonly name: string; readonly lsn: string | null; readonly retainedBytes: number }[]
+  /** All that commits from this LSN on. */
+  readonly reachesBackTo: string | null
+  /** All that committed since then; null without an anchor. */
+  readonly reachesBackToTime: string | null
+  /** The same as distances from now: to the server's WAL end, and in time. */
+  readonly bytes: number | null
+  readonly seconds: number | null
+  /** WAL that the anchors keep from being removed: at most twice `replay.window.bytes`. */
+  readonly retainedBytes: number
+  /** Why it is less than `replay.window` asks for, or will be; null when it is in order. */
+  readonly degraded: string | null
 }
 
 /** Reads the present status: synchronous, no I/O, never throws. Asked at each scrape and each request. */

@@ -17,6 +17,8 @@ export type FailPointName =
   | 'rewind-replaced'
   | 'rewind-unstaged'
   | 'rewind-done'
+  | 'anchor-created'
+  | 'anchor-dropped'
 
 /** Set by tests that load this module before the program; nothing in the program sets it. */
 export const failPoints: { hit: ((name: FailPointName) => void) | undefined } = { hit: undefined }

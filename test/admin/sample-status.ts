@@ -36,6 +36,18 @@ export function sampleStatus(changes: Partial<Status> = {}): Status {
     },
     deadLetters: { parked: 33, aggregates: 34 },
     checkpoint: { storedAt: '2026-01-31T23:59:59.000Z', ageSeconds: 0.25, events: 31, epoch: 32, owner: 'host/4711' },
+    replayWindow: {
+      anchors: [
+        { name: 'wal2rabbit_anchor_20260131120000', lsn: '0/A8', retainedBytes: 42 },
+        { name: 'wal2rabbit_anchor_20260131180000', lsn: '0/A9', retainedBytes: 41 },
+      ],
+      reachesBackTo: '0/A8',
+      reachesBackToTime: '2026-01-31T12:00:00.000Z',
+      bytes: 43,
+      seconds: 44.5,
+      retainedBytes: 42,
+      degraded: null,
+    },
     sink: { state: 'open', blocked: false },
     ...changes,
   }

@@ -93,6 +93,7 @@ export class BridgeHost {
           sink,
           lease,
           onClaimed: () => keeper.begin(),
+          onReleased: () => {},
           checkpoint: this.#checkpoint(memory),
           timings,
           onStreaming,
