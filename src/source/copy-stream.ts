@@ -151,7 +151,8 @@ export class CopyStream {
   async #disconnect(): Promise<void> {
     // In the middle of a COPY there is no other way; the server notices with its next row.
     if (!this.#isDone) this.#socket.destroy()
-    await settledWithin(this.#client.end(), endTimeout)
+    // Before: a client that is told to end while it connects never says that it did not.
+    if (this.#hasBegun) await settledWithin(this.#client.end(), endTimeout)
     this.#socket.destroy()
   }
 }
