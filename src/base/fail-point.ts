@@ -19,6 +19,9 @@ export type FailPointName =
   | 'rewind-done'
   | 'anchor-created'
   | 'anchor-dropped'
+  | 'replay-started'
+  | 'replay-row'
+  | 'replay-stored'
 
 /** Set by tests that load this module before the program; nothing in the program sets it. */
 export const failPoints: { hit: ((name: FailPointName) => void) | undefined } = { hit: undefined }

@@ -123,3 +123,12 @@ export function parseHistoryEntry(row: Record<string, unknown>): HistoryEntry {
     timeline: Number(row.timeline),
   }
 }
+
+/** The mark of that name; undefined when there is none. */
+export async function findMark(client: PostgresClient, slot: string, name: string): Promise<HistoryEntry | undefined> {
+  const { rows } = await client.query({
+    text: `SELECT ${historyColumnsSql} FROM wal2rabbit.checkpoint_history WHERE slot = $1 AND kind = 'mark' AND name = $2`,
+    values: [slot, name],
+  })
+  return rows[0] === undefined ? undefined : parseHistoryEntry(rows[0])
+}

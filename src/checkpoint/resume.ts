@@ -60,7 +60,7 @@ export function decideStart(facts: StartFacts): StartDecision | BridgeError {
   const unusable = checkServer(server) ?? checkPresence(facts)
   if (unusable !== undefined) return unusable
   const row = checkpoint!
-  const problem = checkCluster(row, facts) ?? slotProblem(row, facts)
+  const problem = clusterProblem(row, facts) ?? slotProblem(row, facts)
   if (problem !== undefined) return problem
 
   const stored = onThisTimeline(row, facts)
@@ -95,7 +95,11 @@ function checkPresence({ slotName, slot, checkpoint }: StartFacts): BridgeError 
   return undefined
 }
 
-function checkCluster(row: CheckpointRow, { server, timelineHistory }: StartFacts): BridgeError | undefined {
+/** Why a stored position does not belong to this server and its timeline; undefined when it does. Pure. */
+export function clusterProblem(
+  row: Pick<CheckpointRow, 'position' | 'systemIdentifier' | 'timeline'>,
+  { server, timelineHistory }: Pick<StartFacts, 'server' | 'timelineHistory'>,
+): BridgeError | undefined {
   const stored = formatLsn(row.position.lsn)
   if (row.systemIdentifier !== server.systemIdentifier) {
     return problem(

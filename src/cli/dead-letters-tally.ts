@@ -2,11 +2,8 @@ import type { DeadLetter } from '../dead-letter/dead-letter.ts'
 import type { Outcome } from '../dead-letter/publish-again.ts'
 import { type CliContext, printNote } from './context.ts'
 import { describeLetter } from './dead-letters-list.ts'
+import { Progress } from './progress.ts'
 
-/** Milliseconds between two lines of progress where there is no terminal, and between two bars where there is one. */
-const lineInterval = 5000
-const barInterval = 100
-const barWidth = 30
 /** Failures that are listed one by one. */
 const listed_max = 100
 
@@ -19,16 +16,13 @@ export class Tally {
   #failed = 0
   #discarded = 0
   #waiting = 0
-  readonly #now: () => number
-  #shownAt: number
-  #bar = false
+  readonly #progress: Progress
 
   /** `now` gives milliseconds. */
   constructor(context: CliContext, total: number, now: () => number = () => performance.now()) {
     this.#context = context
     this.#total = total
-    this.#now = now
-    this.#shownAt = now()
+    this.#progress = new Progress(context, now)
   }
 
   get failed(): number {
@@ -80,23 +74,12 @@ export class Tally {
 
   /** Takes the bar away, for a line in its place. */
   clear(): void {
-    if (this.#bar) this.#context.stderr.write('\r\u001b[2K')
-    this.#bar = false
+    this.#progress.clear()
   }
 
   #show(): void {
-    const terminal = this.#context.stderr.isTTY === true
-    const now = this.#now()
-    if (now - this.#shownAt < (terminal ? barInterval : lineInterval)) return
-    this.#shownAt = now
     const done = this.#delivered + this.#failed + this.#discarded
     const total = Math.max(this.#total, done) // what is parked behind the selection is not in the count
-    if (!terminal) {
-      printNote(this.#context, `${done} of ${total}`)
-      return
-    }
-    const filled = Math.round((done / total) * barWidth)
-    this.#context.stderr.write(`\r[${'#'.repeat(filled)}${'.'.repeat(barWidth - filled)}] ${done} of ${total}`)
-    this.#bar = true
+    this.#progress.show(() => ({ fraction: done / total, text: `${done} of ${total}` }))
   }
 }

@@ -24,6 +24,7 @@ export const writtenColumns = [
   'reason_code',
   'reason_text',
   'attempts',
+  'replay_id',
 ] as const
 
 export type WrittenColumn = (typeof writtenColumns)[number]
@@ -34,8 +35,15 @@ export type DeadLetterValues = Readonly<Record<WrittenColumn, string | number | 
 /** Longest text of a reason that is kept, in UTF-16 units. */
 const reasonText_length_max = 4000
 
-/** A dead letter as its table holds it. `reasonText` where the store knows better than the refusal. */
-export function deadLetterValues({ row, refusal }: Undeliverable, reasonText = refusal.text): DeadLetterValues {
+/**
+ * A dead letter as its table holds it. `reasonText` where the store knows better than the refusal. One that a replay met
+ * has no aggregate key: neither does it wait behind dead letters of the live stream, nor do those wait for it.
+ */
+export function deadLetterValues(
+  { row, refusal }: Undeliverable,
+  reasonText = refusal.text,
+  replayId: string | null = null,
+): DeadLetterValues {
   const { message, refused, origin } = row
   const body = message?.body ?? refused?.body ?? null
   const { columns, shape } = encodeRow(origin, body ?? Buffer.alloc(0))
@@ -47,7 +55,7 @@ export function deadLetterValues({ row, refusal }: Undeliverable, reasonText = r
     event_key: eventKey(row.eventId),
     aggregate_type: storable(row.aggregateType ?? ''),
     aggregate_id: storable(row.aggregateId ?? ''),
-    aggregate_key: aggregateKey(row.aggregateType, row.aggregateId),
+    aggregate_key: replayId === null ? aggregateKey(row.aggregateType, row.aggregateId) : null,
     type: storable(row.type ?? ''),
     exchange: storableOrNull(message?.exchange ?? refused?.exchange),
     routing_key: storableOrNull(message?.routingKey ?? refused?.routingKey),
@@ -58,6 +66,7 @@ export function deadLetterValues({ row, refusal }: Undeliverable, reasonText = r
     reason_code: refusal.code,
     reason_text: storable(reasonText.slice(0, reasonText_length_max)),
     attempts: row.attempts,
+    replay_id: replayId,
   }
 }
 

@@ -127,7 +127,9 @@ function missingObject(said: string, routine: string): ErrorCode {
 
 /** 55000, object_not_in_prerequisite_state. */
 function prerequisite(said: string): ErrorCode {
-  if (/can no longer|cannot read from|invalidated|max_slot_wal_keep_size|exceeded the maximum reserved/.test(said)) {
+  // Of pg_copy_logical_replication_slot: its source moved meanwhile, or is being made.
+  if (/could not copy replication slot|copy unfinished/.test(said)) return 'SOURCE_CONNECTION_LOST'
+  if (/can no longer|cannot read from|invalidated|reserve WAL|max_slot_wal_keep_size|exceeded the maximum reserved/.test(said)) {
     return 'SLOT_INVALIDATED'
   }
   if (/not created in this database/.test(said)) return 'SLOT_WRONG_DATABASE'

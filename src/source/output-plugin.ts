@@ -1,8 +1,9 @@
 import type { Client } from 'pg'
 import type { LogicalReplicationService } from 'pg-logical-replication'
+import { BridgeError } from '../base/errors.ts'
 import { failPoint } from '../base/fail-point.ts'
 import { formatLsn, type Lsn, parseLsn } from '../base/lsn.ts'
-import { quoteIdent } from '../base/sql.ts'
+import { quoteIdent, quoteLiteral } from '../base/sql.ts'
 import type { WalDecoder } from './wal-decoder.ts'
 
 /** What pg-logical-replication takes as a plugin (its AbstractPlugin, which it does not export). */
@@ -28,8 +29,11 @@ export class OutputPlugin implements LibraryPlugin {
   readonly options: WalDecoder['options']
   readonly name: string
   readonly #handlers: OutputPluginHandlers
+  readonly #copyOf: string | undefined
 
-  constructor(decoder: WalDecoder, handlers: OutputPluginHandlers) {
+  /** `copyOf`: the slot that is streamed from is made first, as a temporary copy of this one. */
+  constructor(decoder: WalDecoder, handlers: OutputPluginHandlers, copyOf?: string) {
+    this.#copyOf = copyOf
     this.options = decoder.options
     this.name = decoder.plugin
     this.#handlers = handlers
@@ -37,6 +41,7 @@ export class OutputPlugin implements LibraryPlugin {
 
   /** Settles when the stream is over. */
   async start(client: Client, slot: string, lsn: string): Promise<unknown> {
+    if (this.#copyOf !== undefined) await copyTemporarily(client, this.#copyOf, slot, parseLsn(lsn))
     this.#handlers.onConnected(client, await readFacts(client))
     failPoint('subscribing')
     return client.query(startReplication(slot, parseLsn(lsn), this.options))
@@ -55,6 +60,23 @@ export class OutputPlugin implements LibraryPlugin {
 export function startReplication(slot: string, lsn: Lsn, options: WalDecoder['options']): string {
   const list = options.map(([name, value]) => `${quoteIdent(name)} '${value.replaceAll("'", "''")}'`).join(', ')
   return `START_REPLICATION SLOT ${quoteIdent(slot)} LOGICAL ${formatLsn(lsn)} (${list})`
+}
+
+/**
+ * A temporary slot belongs to the connection that made it, and goes with it. From below the position of the copy PostgreSQL
+ * would start at that position, without a word: so the copy itself is asked where it stands.
+ */
+async function copyTemporarily(client: Client, from: string, to: string, start: Lsn): Promise<void> {
+  const names = `${quoteLiteral(from)}, ${quoteLiteral(to)}`
+  const { rows } = await client.query<{ lsn: string }>(
+    `SELECT lsn::text AS lsn FROM pg_copy_logical_replication_slot(${names}, true)`,
+  )
+  const stands = parseLsn(rows[0]!.lsn)
+  if (stands <= start) return
+  throw new BridgeError(
+    'REPLAY_OUT_OF_REACH',
+    `slot ${from} stands at ${formatLsn(stands)}, expected one at or below ${formatLsn(start)}: what lies between would be skipped`,
+  )
 }
 
 /** One round trip; a walsender takes plain SQL, but only as a simple query (no parameters). */

@@ -21,6 +21,8 @@ export interface PostgresSourceOptions {
   /** As read from a url. Its `options`, `application_name` and `stream` are set here. */
   readonly connection: ClientConfig
   readonly slot: string
+  /** For a replay: `slot` is made first, as a temporary copy of this one, which must stand at or below the start. */
+  readonly copyOf?: string
   readonly plugin: 'pgoutput' | 'wal2json'
   /** Only for pgoutput. */
   readonly publication: string
@@ -63,13 +65,19 @@ export class PostgresSource implements Source {
   async start(position: StartPosition, handlers: SourceHandlers): Promise<void> {
     assert(this.#stream === undefined, 'a source is started only once')
     if (this.#isStopped) throw new BridgeError('SOURCE_CONNECTION_LOST', 'the source was stopped before it was started')
-    const { connection, slot, plugin, publication, table, walSenderTimeout } = this.#options
+    const { connection, slot, copyOf, plugin, publication, table, walSenderTimeout } = this.#options
     const decoder = plugin === 'pgoutput' ? new PgoutputDecoder({ publication, table }) : new Wal2jsonDecoder({ table })
     const assembler = new EventAssembler(position, this.counters)
     this.#assembler = assembler
     this.#handlers = handlers
     const stream = new ReplicationStream(
-      { connection, slot, decoder, ...(walSenderTimeout !== undefined && { walSenderTimeout }) },
+      {
+        connection,
+        slot,
+        decoder,
+        ...(copyOf !== undefined && { copyOf }),
+        ...(walSenderTimeout !== undefined && { walSenderTimeout }),
+      },
       {
         onPayload: (payload) => {
           this.counters.bytes += payload.length

@@ -19,6 +19,8 @@ const endTimeout = 1000
 export interface ReplicationStreamOptions {
   readonly connection: ClientConfig
   readonly slot: string
+  /** Make `slot` first, as a temporary copy of this one, which must stand at or below the start. */
+  readonly copyOf?: string
   readonly decoder: WalDecoder
   readonly walSenderTimeout?: number
 }
@@ -70,12 +72,13 @@ export class ReplicationStream {
 
   /** Resolves when the server has begun to stream; the socket is paused then. Rejects with a BridgeError. */
   async start(lsn: Lsn): Promise<WalsenderFacts> {
-    const { slot, decoder } = this.#options
+    const { slot, copyOf, decoder } = this.#options
     const service = this.#service
-    const plugin = new OutputPlugin(decoder, {
-      onConnected: (client, facts) => this.#onConnected(client, facts),
-      onPayload: (payload) => this.#guard(() => this.#handlers.onPayload(payload)),
-    })
+    const handlers = {
+      onConnected: (client: Client, facts: WalsenderFacts) => this.#onConnected(client, facts),
+      onPayload: (payload: Buffer) => this.#guard(() => this.#handlers.onPayload(payload)),
+    }
+    const plugin = new OutputPlugin(decoder, handlers, copyOf)
     service.on('error', (error: unknown) => this.#fail(error))
     service.on('heartbeat', (walEnd: string, _time: number, replyRequested: boolean) =>
       this.#guard(() => this.#handlers.onKeepalive(parseLsn(walEnd), replyRequested)),

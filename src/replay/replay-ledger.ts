@@ -1,0 +1,125 @@
+import { backoffDelay } from '../base/backoff.ts'
+import { BridgeError, toBridgeError } from '../base/errors.ts'
+import type { PostgresClient } from '../base/postgres-client.ts'
+import {
+  insertReplay,
+  lockKeySql,
+  readReplay,
+  type ReplayProgress,
+  type ReplayRecord,
+  type ReplayState,
+  setReplayState,
+  updateReplay,
+} from './replay-record.ts'
+
+type Connection = PostgresClient & { close(): Promise<void> }
+
+export interface ReplayLedgerOptions {
+  readonly slot: string
+  readonly id: string
+  /** A connection of its own, with durable commits. Rejects with a BridgeError. */
+  readonly connect: () => Promise<Connection>
+  /** Gives the driver's errors a code; `doing` completes "failed while …". */
+  readonly toError: (error: unknown, doing: string) => BridgeError
+  /** How long PostgreSQL may be away before a store gives up, milliseconds; default one minute. */
+  readonly patience?: number
+}
+
+const retry = { initialDelay: 200, maxDelay: 5000 }
+
+/**
+ * The row of one replay in `wal2rabbit.replay`, and the advisory lock that keeps a second process from running the same
+ * one. A lost connection is made again, with the lock; who finds the lock taken by then gives way.
+ */
+export class ReplayLedger {
+  readonly #options: ReplayLedgerOptions
+  #connection: Connection | undefined
+
+  constructor(options: ReplayLedgerOptions) {
+    this.#options = options
+  }
+
+  /** Records a new replay. Rejects with a BridgeError. */
+  async begin(
+    record: Pick<ReplayRecord, 'kind' | 'startedBy' | 'request' | 'plan'>,
+    start: ReplayProgress['settled'],
+  ): Promise<void> {
+    const { id, slot } = this.#options
+    await this.#run('recording the replay', (client) => insertReplay(client, { ...record, id, slot }, start))
+  }
+
+  /** Takes up one that is not done. Rejects with POSITION_UNKNOWN, REPLAY_RUNNING or USAGE. */
+  async resume(): Promise<ReplayRecord> {
+    const { id, slot } = this.#options
+    return this.#run('reading the replay', async (client) => {
+      const record = await readReplay(client, slot, id)
+      if (record === undefined || record.kind !== 'replay') {
+        throw new BridgeError('POSITION_UNKNOWN', `no replay of slot ${slot} has the id ${JSON.stringify(id)}`)
+      }
+      if (record.state === 'done') throw new BridgeError('USAGE', `replay ${id} is done: there is nothing to resume`)
+      await setReplayState(client, id, 'running')
+      return record
+    })
+  }
+
+  /** Rejects with a BridgeError when it is no longer this process's to run, or cannot be stored. */
+  store(progress: ReplayProgress): Promise<void> {
+    const { id } = this.#options
+    return this.#patiently('storing the progress of the replay', async (client) => {
+      if (await updateReplay(client, id, progress)) return
+      throw new BridgeError('REPLAY_RUNNING', `replay ${id} was ended by somebody else`)
+    })
+  }
+
+  end(state: ReplayState, error?: BridgeError): Promise<void> {
+    return this.#patiently('recording the end of the replay', (client) =>
+      setReplayState(client, this.#options.id, state, error),
+    )
+  }
+
+  /** Never rejects. */
+  async close(): Promise<void> {
+    const connection = this.#connection
+    this.#connection = undefined
+    await connection?.close()
+  }
+
+  async #patiently<T>(doing: string, work: (client: PostgresClient) => Promise<T>): Promise<T> {
+    const deadline = performance.now() + (this.#options.patience ?? 60_000)
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#run(doing, work)
+      } catch (thrown) {
+        const error = toBridgeError(thrown)
+        // Right after a lost connection the server may still hold the lock for it.
+        const lockedOut = error.code === 'REPLAY_RUNNING' && this.#connection === undefined
+        if ((error.action !== 'retry' && !lockedOut) || performance.now() > deadline) throw error
+        await new Promise((resolve) => setTimeout(resolve, backoffDelay(retry, attempt)))
+      }
+    }
+  }
+
+  async #run<T>(doing: string, work: (client: PostgresClient) => Promise<T>): Promise<T> {
+    try {
+      this.#connection ??= await this.#connectLocked()
+      return await work(this.#connection)
+    } catch (error) {
+      if (!(error instanceof BridgeError)) await this.close()
+      throw this.#options.toError(error, doing)
+    }
+  }
+
+  async #connectLocked(): Promise<Connection> {
+    const { connect, id } = this.#options
+    const connection = await connect()
+    try {
+      const text = `SELECT pg_try_advisory_lock(${lockKeySql('$1::text')}) AS locked`
+      const { rows } = await connection.query({ text, values: [id] })
+      if (rows[0]?.locked === true) return connection
+      throw new BridgeError('REPLAY_RUNNING', `another process runs replay ${id}`)
+    } catch (error) {
+      await connection.close()
+      throw error
+    }
+  }
+}

@@ -1,0 +1,191 @@
+import { BridgeError } from '../base/errors.ts'
+import { formatLsn, type Lsn, parseLsn } from '../base/lsn.ts'
+import type { PostgresClient } from '../base/postgres-client.ts'
+import { findMark } from '../checkpoint/checkpoint-history.ts'
+import { isoTimestampSql } from '../checkpoint/checkpoint-row.ts'
+import type { Position } from '../replay/position.ts'
+import { isInHistory, type ReplayFacts } from './replay-facts.ts'
+
+/** A place in the stream. As a start: commits at `lsn` or above, less the first `rows` of the transaction at `lsn`. */
+export interface Place {
+  readonly lsn: Lsn
+  readonly rows: number
+  /** Of a time: ISO 8601 with microseconds in UTC, as `lsn` lies somewhat before it as a start, and behind it as an end. */
+  readonly time?: string
+  /** It lies some way before what was asked for. */
+  readonly before?: string
+}
+
+/** Where an event stands in the WAL; undefined when it is not between these LSNs. */
+export type FindEvent = (
+  id: string,
+  from: Lsn | undefined,
+) => Promise<{ readonly commitLsn: Lsn; readonly ordinal: number } | undefined>
+
+export interface LocateContext {
+  readonly client: PostgresClient
+  readonly facts: ReplayFacts
+  /** Looks through the WAL, from an LSN or from as far back as it reaches, up to the stored LSN. */
+  readonly findEvent: FindEvent
+  /** Of the outbox row with this id, its transaction as xid8 text; undefined when there is no such row or column. */
+  readonly transactionOf: (id: string) => Promise<string | undefined>
+}
+
+/**
+ * How much older than a time an entry must be for its WAL end to count as before it: the time of a commit is taken a
+ * little before its record is written, and an entry is written a little after its WAL end was read. Milliseconds.
+ */
+const slack = 1000
+/** A transaction is seen a little after its commit record is written, with synchronous replication perhaps seconds. */
+const rowMargin = 60_000
+
+/**
+ * Where a position starts. Rejects with POSITION_UNKNOWN, POSITION_AHEAD (above the stored LSN or in the future),
+ * TIMELINE_DIVERGED (a mark of a timeline that was left), or REPLAY_OUT_OF_REACH (a time before everything stored).
+ */
+export async function locateStart(context: LocateContext, position: Position, flag: string): Promise<Place> {
+  switch (position.kind) {
+    case 'lsn':
+      return atOrBelowStored(context.facts, { lsn: position.lsn, rows: 0 }, flag)
+    case 'mark':
+      return atMark(context, position.name, flag)
+    case 'time':
+      return atTime(context, position.time, flag)
+    case 'event': {
+      const found = await positionOfEvent(context, position.id)
+      if (found !== undefined) return { lsn: found.commitLsn, rows: found.ordinal }
+      const before = await placeBeforeRow(context, position.id)
+      if (before !== undefined) return before
+      throw unknownEvent(position.id, flag)
+    }
+  }
+}
+
+/** Where a range ends: an LSN, time or mark does not belong to it, an event does. Rejects as locateStart(). */
+export async function locateEnd(context: LocateContext, position: Position, flag: string): Promise<Place> {
+  const { facts, client } = context
+  switch (position.kind) {
+    case 'lsn':
+      return atOrBelowStored(facts, { lsn: position.lsn, rows: 0 }, flag)
+    case 'mark':
+      return atMark(context, position.name, flag)
+    case 'time': {
+      await refuseFuture(context, position.time, flag)
+      // Every commit before that time lies below the WAL end of an entry that is younger.
+      const sql = `SELECT min(snapshot_wal_end)::text AS lsn FROM wal2rabbit.checkpoint_history
+        WHERE slot = $1 AND stored_at >= $2::timestamptz + $3 * interval '1 millisecond' AND system_identifier = $4
+          AND timeline = $5`
+      const values = [facts.slot, position.time, slack, facts.server.systemIdentifier, facts.server.timeline]
+      const { rows } = await client.query({ text: sql, values })
+      const stored = facts.checkpoint.position.lsn
+      const lsn = rows[0]?.lsn === null ? stored : parseLsn(String(rows[0]?.lsn))
+      return { lsn: lsn < stored ? lsn : stored, rows: 0, time: position.time }
+    }
+    case 'event': {
+      const found = await positionOfEvent(context, position.id)
+      if (found === undefined) throw unknownEvent(position.id, flag)
+      return { lsn: found.commitLsn, rows: found.ordinal + 1 }
+    }
+  }
+}
+
+function atOrBelowStored({ checkpoint, server }: ReplayFacts, place: Place, flag: string): Place {
+  const { lsn } = place
+  const stored = checkpoint.position.lsn
+  if (lsn <= stored) return place
+  const beyond = lsn > server.walEnd ? `the WAL end ${formatLsn(server.walEnd)}` : `the stored LSN ${formatLsn(stored)}`
+  throw new BridgeError('POSITION_AHEAD', `${flag} ${formatLsn(lsn)} lies beyond ${beyond}`)
+}
+
+async function atMark({ client, facts }: LocateContext, name: string, flag: string): Promise<Place> {
+  const mark = await findMark(client, facts.slot, name)
+  if (mark === undefined) {
+    throw new BridgeError('POSITION_UNKNOWN', `${flag}: slot ${facts.slot} has no mark ${JSON.stringify(name)}`)
+  }
+  if (!isInHistory(facts, mark)) {
+    const { server } = facts
+    throw new BridgeError(
+      'TIMELINE_DIVERGED',
+      `${flag}: mark ${name} is LSN ${formatLsn(mark.lsn)} of timeline ${mark.timeline} of system ${mark.systemIdentifier}, which is not in the history of the server (timeline ${server.timeline} of system ${server.systemIdentifier})`,
+    )
+  }
+  return atOrBelowStored(facts, { lsn: mark.lsn, rows: 0 }, `${flag} (mark ${name})`)
+}
+
+/** All that committed at that time or later lies above the WAL end of an entry that is older. */
+async function atTime(context: LocateContext, time: string, flag: string): Promise<Place> {
+  const { client, facts } = context
+  await refuseFuture(context, time, flag)
+  const { systemIdentifier } = facts.server
+  const { rows } = await client.query({
+    text: `SELECT snapshot_wal_end::text AS lsn, timeline::text AS timeline FROM wal2rabbit.checkpoint_history
+      WHERE slot = $1 AND stored_at <= $2::timestamptz - $3 * interval '1 millisecond' AND system_identifier = $4
+      ORDER BY stored_at DESC, id DESC`,
+    values: [facts.slot, time, slack, systemIdentifier],
+  })
+  const found = rows
+    .map((row) => ({ systemIdentifier, timeline: Number(row.timeline), lsn: parseLsn(String(row.lsn)) }))
+    .find((entry) => isInHistory(facts, entry))
+  if (found === undefined) throw await beforeEverything(context, time, flag)
+  const stored = facts.checkpoint.position.lsn
+  return { lsn: found.lsn < stored ? found.lsn : stored, rows: 0, time }
+}
+
+async function beforeEverything({ client, facts }: LocateContext, time: string, flag: string): Promise<BridgeError> {
+  const { rows } = await client.query({
+    text: `SELECT ${isoTimestampSql(`(min(stored_at) + $2 * interval '1 millisecond')`)} AS oldest
+      FROM wal2rabbit.checkpoint_history WHERE slot = $1`,
+    values: [facts.slot, slack],
+  })
+  const oldest = rows[0]?.oldest
+  const said = oldest === null || oldest === undefined ? 'there is none' : `the oldest time is ${oldest}`
+  return new BridgeError('REPLAY_OUT_OF_REACH', `${flag} ${time} lies before everything that is stored: ${said}`)
+}
+
+async function refuseFuture({ client }: LocateContext, time: string, flag: string): Promise<void> {
+  const { rows } = await client.query({ text: 'SELECT $1::timestamptz > clock_timestamp() AS future', values: [time] })
+  if (rows[0]?.future === true) throw new BridgeError('POSITION_AHEAD', `${flag} ${time} lies in the future`)
+}
+
+/**
+ * The WAL alone says where an event stands. The row of the table, where there is one, says from where on to look: its
+ * transaction committed after each snapshot that does not see it. Where that misleads, all of the WAL is read.
+ */
+async function positionOfEvent(context: LocateContext, id: string) {
+  const { findEvent, transactionOf } = context
+  const transaction = await transactionOf(id)
+  const hint = transaction === undefined ? undefined : await entryBlindTo(context, transaction, 0)
+  const found = hint === undefined ? undefined : await findEvent(id, hint.lsn)
+  return found ?? findEvent(id, undefined)
+}
+
+/** For an event that only the table still has: a place that lies before it for certain, a minute or more. */
+async function placeBeforeRow(context: LocateContext, id: string): Promise<Place | undefined> {
+  const transaction = await context.transactionOf(id)
+  if (transaction === undefined) return undefined
+  const entry = await entryBlindTo(context, transaction, rowMargin)
+  return entry === undefined ? undefined : { lsn: entry.walEnd, rows: 0, before: `event:${id}` }
+}
+
+/** The youngest entry that is `margin` ms or more, and one entry, older than the last one whose snapshot does not see it. */
+async function entryBlindTo({ client, facts }: LocateContext, transaction: string, margin: number) {
+  const { rows } = await client.query({
+    text: `WITH blind AS (SELECT id, stored_at, lsn, snapshot_wal_end FROM wal2rabbit.checkpoint_history
+        WHERE slot = $1 AND NOT pg_visible_in_snapshot($2::xid8, snapshot) AND system_identifier = $3 AND timeline = $4)
+      SELECT lsn::text AS lsn, snapshot_wal_end::text AS wal_end FROM blind
+      WHERE id < (SELECT max(id) FROM blind)
+        AND stored_at <= (SELECT max(stored_at) FROM blind) - $5 * interval '1 millisecond'
+      ORDER BY id DESC LIMIT 1`,
+    values: [facts.slot, transaction, facts.server.systemIdentifier, facts.server.timeline, margin],
+  })
+  return rows[0] === undefined
+    ? undefined
+    : { lsn: parseLsn(String(rows[0].lsn)), walEnd: parseLsn(String(rows[0].wal_end)) }
+}
+
+function unknownEvent(id: string, flag: string): BridgeError {
+  return new BridgeError(
+    'POSITION_UNKNOWN',
+    `${flag}: no event with id ${JSON.stringify(id)} is in the WAL below the stored LSN, as far back as that is kept, nor placed by the table`,
+  )
+}

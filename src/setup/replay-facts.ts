@@ -1,0 +1,56 @@
+import { BridgeError } from '../base/errors.ts'
+import type { PostgresClient } from '../base/postgres-client.ts'
+import { type CheckpointRow, checkpointColumnsSql, parseCheckpointRow } from '../checkpoint/checkpoint-row.ts'
+import { clusterProblem } from '../checkpoint/resume.ts'
+import { readServerFacts, type ServerFacts } from '../checkpoint/server-facts.ts'
+import type { TimelineSwitch } from '../checkpoint/timeline-history.ts'
+import { type KnownReplaySlot, listReplaySlots } from './replay-slots.ts'
+import { readTimelineHistory } from './server-timeline.ts'
+
+/** What a replay, a rewind and the list of checkpoints know of slot and server. */
+export interface ReplayFacts {
+  readonly slot: string
+  /** The live stream's checkpoint at this moment: nothing at or above its stored LSN is replayed. */
+  readonly checkpoint: CheckpointRow
+  readonly server: ServerFacts
+  /** The ancestors of the server's timeline. */
+  readonly timelineHistory: readonly TimelineSwitch[]
+  /** The live slot, if it is there, and its anchors. */
+  readonly slots: readonly KnownReplaySlot[]
+}
+
+/**
+ * Reads the facts; the stored position must belong to this server. Rejects with CHECKPOINT_MISSING, SYSTEM_CHANGED,
+ * TIMELINE_DIVERGED, STORED_AHEAD_OF_WAL, SOURCE_IN_RECOVERY, or the client's errors.
+ */
+export async function readReplayFacts(client: PostgresClient, url: string, slot: string): Promise<ReplayFacts> {
+  const slots = await listReplaySlots(client, slot)
+  const text = `SELECT ${checkpointColumnsSql} FROM wal2rabbit.checkpoint WHERE slot = $1`
+  const row = (await client.query({ text, values: [slot] })).rows[0]
+  if (row === undefined) {
+    throw new BridgeError('CHECKPOINT_MISSING', `wal2rabbit.checkpoint has no row for slot ${slot}`)
+  }
+  const checkpoint = parseCheckpointRow(row)
+  const server = await readServerFacts(client)
+  if (server.inRecovery) {
+    throw new BridgeError('SOURCE_IN_RECOVERY', 'the server is in recovery (a stand-by), expected a primary')
+  }
+  const timelineHistory = await readTimelineHistory(url, server.timeline)
+  const problem = clusterProblem(checkpoint, { server, timelineHistory })
+  if (problem !== undefined) throw problem
+  return { slot, checkpoint, server, timelineHistory, slots }
+}
+
+/**
+ * Whether an LSN that was stored on this cluster and timeline lies in the server's history: below the point at which
+ * the server left that timeline.
+ */
+export function isInHistory(
+  { server, timelineHistory }: Pick<ReplayFacts, 'server' | 'timelineHistory'>,
+  entry: { readonly systemIdentifier: string; readonly timeline: number; readonly lsn: bigint },
+): boolean {
+  if (entry.systemIdentifier !== server.systemIdentifier) return false
+  if (entry.timeline === server.timeline) return true
+  const left = timelineHistory.find(({ timeline }) => timeline === entry.timeline)
+  return left !== undefined && entry.lsn <= left.switchLsn
+}
