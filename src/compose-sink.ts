@@ -8,13 +8,14 @@ import { RabbitmqSink, type RabbitmqSinkOptions } from './sink/rabbitmq-sink.ts'
 export type SinkParts = Pick<
   RabbitmqSinkOptions,
   'window' | 'order' | 'lease' | 'keeper' | 'retry' | 'retryReturned' | 'onConfirmLatency' | 'log'
->
+> &
+  // A replay to another destination needs what that needs, not what the bridge needs.
+  Partial<Pick<RabbitmqSinkOptions, 'exchanges' | 'topology'>>
 
 /** The sink as configured. Rejects with a BridgeError for a certificate that cannot be read. */
 export async function makeSink(loaded: LoadedConfig, parts: SinkParts): Promise<RabbitmqSink> {
   const { sink, routes } = loaded.config
   return new RabbitmqSink({
-    ...parts,
     urls: () => loaded.sinkUrls(),
     tls: await brokerTls(sink.tls),
     heartbeat: sink.heartbeat,
@@ -23,5 +24,6 @@ export async function makeSink(loaded: LoadedConfig, parts: SinkParts): Promise<
     exchanges: [{ name: sink.exchange, key: 'sink.exchange' }, ...routeExchanges(sink.exchange, routes)],
     topology: sink.topology,
     confirmTimeout: sink.confirmTimeout,
+    ...parts,
   })
 }

@@ -1,4 +1,3 @@
-import { hostname, userInfo } from 'node:os'
 import type { Client } from 'pg'
 import { BridgeError } from '../base/errors.ts'
 import { formatLsn } from '../base/lsn.ts'
@@ -16,11 +15,12 @@ import { withDeadLetters } from './dead-letters-connection.ts'
 import { requireSelection, type SelectionFlags } from './dead-letters-options.ts'
 import { printMissing } from './dead-letters-show.ts'
 import { SinkRedeliverer } from './dead-letters-sink.ts'
-import { stopOnSignals } from './dead-letters-stop.ts'
 import { printStranded, Stranded } from './dead-letters-stranded.ts'
 import { Tally } from './dead-letters-tally.ts'
+import { doneBy } from './done-by.ts'
 import { reportFailure } from './failure.ts'
 import { loadFor } from './options.ts'
+import { stopOnSignals } from './stop-signals.ts'
 
 export function retryCommand(context: CliContext, ids: readonly string[], flags: SelectionFlags): Promise<ExitCode> {
   return redeliver(context, ids, flags, 'retrying dead letters', async (run) => {
@@ -139,14 +139,4 @@ function reroutingOf({ config }: LoadedConfig) {
 async function now(client: Client): Promise<string> {
   const { rows } = await client.query<{ now: string }>({ text: 'SELECT clock_timestamp()::text AS now' })
   return String(rows[0]?.now)
-}
-
-/** For the audit. */
-function doneBy(): string {
-  try {
-    return `${userInfo().username}@${hostname()}`
-  } catch {
-    // A container may run under a number that has no name.
-    return `uid ${process.getuid?.() ?? 'unknown'}@${hostname()}`
-  }
 }

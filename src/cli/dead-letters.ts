@@ -1,6 +1,7 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import type { CliContext, ExitCode } from './context.ts'
 import { addSelectionOptions, type SelectionFlags } from './dead-letters-options.ts'
+import { parseLimit } from './limit.ts'
 import { addConfigOptions, type ConfigFlags } from './options.ts'
 
 /** Each command loads its work when it runs: the others start without it. */
@@ -69,12 +70,4 @@ Exit codes: 0 done, 1 some not, 2 usage or configuration, 3 an operator must act
     const { discardCommand } = await import('./dead-letters-retry.ts')
     finish(await discardCommand(context, eventIds, flags))
   })
-}
-
-function parseLimit(text: string): number {
-  const limit = Number(text)
-  if (!/^\d+$/.test(text) || limit < 1 || limit > 100_000) {
-    throw new InvalidArgumentError('expected a whole number from 1 to 100000')
-  }
-  return limit
 }

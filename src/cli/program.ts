@@ -6,6 +6,7 @@ import { type CliContext, type ExitCode, exitCodes } from './context.ts'
 import { addDeadLettersCommand } from './dead-letters.ts'
 import { reportFailure } from './failure.ts'
 import { addInitCommand } from './init.ts'
+import { addReplayCommand } from './replay.ts'
 import { addRunCommand } from './run.ts'
 import { addStatusCommand } from './status.ts'
 
@@ -18,6 +19,7 @@ const commands: readonly AddCommand[] = [
   addRunCommand,
   addStatusCommand,
   addCheckpointsCommand,
+  addReplayCommand,
   addDeadLettersCommand,
 ]
 

@@ -31,8 +31,7 @@ export class Progress {
       return
     }
     const filled = Math.round(Math.min(1, Math.max(0, fraction ?? 0)) * barWidth)
-    this.clear()
-    this.#context.stderr.write(`[${'#'.repeat(filled)}${'.'.repeat(barWidth - filled)}] ${text}`)
+    this.#context.stderr.write(`\r[${'#'.repeat(filled)}${'.'.repeat(barWidth - filled)}] ${text}\u001b[K`)
     this.#bar = true
   }
 

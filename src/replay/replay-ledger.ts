@@ -4,10 +4,10 @@ import type { PostgresClient } from '../base/postgres-client.ts'
 import {
   insertReplay,
   lockKeySql,
-  readReplay,
   type ReplayProgress,
   type ReplayRecord,
   type ReplayState,
+  readReplay,
   setReplayState,
   updateReplay,
 } from './replay-record.ts'

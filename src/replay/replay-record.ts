@@ -74,7 +74,15 @@ function isoSql(column: string): string {
 const timeColumns = ['started_at', 'updated_at', 'finished_at', 'committed_from', 'committed_to']
 const textColumns = [
   ...['from_lsn', 'from_rows', 'to_lsn', 'to_rows', 'from_snapshot', 'to_snapshot', 'timeline', 'lsn'],
-  ...['partial_commit_lsn', 'partial_rows', 'rows_read', 'rows_matched', 'events_published', 'events_dead', 'events_dropped'],
+  ...[
+    'partial_commit_lsn',
+    'partial_rows',
+    'rows_read',
+    'rows_matched',
+    'events_published',
+    'events_dead',
+    'events_dropped',
+  ],
 ]
 
 /** A bigint key shows in pg_locks as its two halves. */

@@ -263,10 +263,11 @@ export class ReplayRun {
     onTick?.()
   }
 
-  /** The broker takes nothing, for a reason that it or the sink gives, and has not for a while. */
+  /** The broker takes nothing: for a reason that somebody has to mend, or for too long. */
   #giveUpIfHopeless(now: number): void {
     const { trouble, isEmpty } = this.#parts.output
-    if (trouble === undefined || isEmpty || now - this.#progressAt <= this.#patience) return
+    if (trouble === undefined) return
+    if (trouble.action === 'retry' && (isEmpty || now - this.#progressAt <= this.#patience)) return
     this.#failure ??= trouble
     this.#wake()
   }

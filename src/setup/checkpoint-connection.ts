@@ -1,13 +1,15 @@
 import { BridgeError } from '../base/errors.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { readServerFacts } from '../checkpoint/server-facts.ts'
-import { requireGrants } from './check-grants.ts'
+import { type Purpose, requireGrants } from './check-grants.ts'
 import { attempt, type ControlOptions, connectControl, endControl } from './connect.ts'
 import { requireSchema } from './migrate.ts'
 
 export interface CheckpointConnectionOptions extends ControlOptions {
   /** Of the cluster that this process has streamed from before; undefined at first. */
   readonly systemIdentifier?: string | undefined
+  /** Which grants are needed; default those of the bridge. */
+  readonly purpose?: Purpose
 }
 
 /**
@@ -22,7 +24,7 @@ export async function connectCheckpoint(
   const client = await connectControl(options)
   try {
     if (options.systemIdentifier !== undefined) await requireSystem(client, options.systemIdentifier)
-    await attempt('looking at the grants', () => requireGrants(client, 'run'))
+    await attempt('looking at the grants', () => requireGrants(client, options.purpose ?? 'run'))
     await attempt('reading the version of the schema', () => requireSchema(client))
   } catch (error) {
     await endControl(client)

@@ -16,9 +16,13 @@ export interface TableReach {
 
 export interface SourceQuestion {
   readonly asked: ReplaySource | 'auto'
+  /** As it was asked for, and where that is. */
+  readonly start: string
   readonly from: Lsn
   readonly walReaches: boolean
   readonly walFloor: Lsn | undefined
+  /** Since when the WAL is kept, ISO 8601; undefined where that is not known. */
+  readonly walSince: string | undefined
   readonly table: TableReach
 }
 
@@ -30,11 +34,17 @@ export function chooseSource(question: SourceQuestion): ReplaySource | BridgeErr
   return outOfReach(question)
 }
 
-function outOfReach({ asked, from, walFloor, table }: SourceQuestion): BridgeError {
-  const wal = walFloor === undefined ? 'no slot keeps any WAL' : `the WAL reaches back to ${formatLsn(walFloor)}`
+function outOfReach({ asked, start, from, walFloor, walSince, table }: SourceQuestion): BridgeError {
+  const since = walSince === undefined ? '' : ` (${walSince})`
+  const wal =
+    walFloor === undefined ? 'no slot keeps any WAL' : `the WAL reaches back to ${formatLsn(walFloor)}${since}`
   const rows =
-    table.impossible ?? (table.floor === undefined ? 'no snapshot is stored' : `the table back to ${formatLsn(table.floor)}`)
+    table.impossible ??
+    (table.floor === undefined ? 'no snapshot is stored' : `the table back to ${formatLsn(table.floor)}`)
   const oldest = [asked === 'table' ? undefined : wal, asked === 'wal' ? undefined : rows].filter(Boolean).join(', ')
   const other = asked === 'auto' ? '' : ` (--source ${asked})`
-  return new BridgeError('REPLAY_OUT_OF_REACH', `nothing reaches back to ${formatLsn(from)}${other}: ${oldest}`)
+  return new BridgeError(
+    'REPLAY_OUT_OF_REACH',
+    `nothing reaches back to ${start} (${formatLsn(from)})${other}: ${oldest}`,
+  )
 }

@@ -1,8 +1,7 @@
 import { BridgeError } from '../base/errors.ts'
-import { formatLsn, type Lsn, parseLsn } from '../base/lsn.ts'
+import { formatLsn, type Lsn, noLsn, parseLsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { findMark } from '../checkpoint/checkpoint-history.ts'
-import { isoTimestampSql } from '../checkpoint/checkpoint-row.ts'
 import type { Position } from '../replay/position.ts'
 import { isInHistory, type ReplayFacts } from './replay-facts.ts'
 
@@ -41,7 +40,7 @@ const rowMargin = 60_000
 
 /**
  * Where a position starts. Rejects with POSITION_UNKNOWN, POSITION_AHEAD (above the stored LSN or in the future),
- * TIMELINE_DIVERGED (a mark of a timeline that was left), or REPLAY_OUT_OF_REACH (a time before everything stored).
+ * or TIMELINE_DIVERGED (a mark of a timeline that was left). A time before everything that is stored is at 0/0.
  */
 export async function locateStart(context: LocateContext, position: Position, flag: string): Promise<Place> {
   switch (position.kind) {
@@ -112,7 +111,7 @@ async function atMark({ client, facts }: LocateContext, name: string, flag: stri
   return atOrBelowStored(facts, { lsn: mark.lsn, rows: 0 }, `${flag} (mark ${name})`)
 }
 
-/** All that committed at that time or later lies above the WAL end of an entry that is older. */
+/** All that committed at that time or later lies above the WAL end of an entry that is older; 0/0 where there is none. */
 async function atTime(context: LocateContext, time: string, flag: string): Promise<Place> {
   const { client, facts } = context
   await refuseFuture(context, time, flag)
@@ -126,20 +125,9 @@ async function atTime(context: LocateContext, time: string, flag: string): Promi
   const found = rows
     .map((row) => ({ systemIdentifier, timeline: Number(row.timeline), lsn: parseLsn(String(row.lsn)) }))
     .find((entry) => isInHistory(facts, entry))
-  if (found === undefined) throw await beforeEverything(context, time, flag)
+  if (found === undefined) return { lsn: noLsn, rows: 0, time }
   const stored = facts.checkpoint.position.lsn
   return { lsn: found.lsn < stored ? found.lsn : stored, rows: 0, time }
-}
-
-async function beforeEverything({ client, facts }: LocateContext, time: string, flag: string): Promise<BridgeError> {
-  const { rows } = await client.query({
-    text: `SELECT ${isoTimestampSql(`(min(stored_at) + $2 * interval '1 millisecond')`)} AS oldest
-      FROM wal2rabbit.checkpoint_history WHERE slot = $1`,
-    values: [facts.slot, slack],
-  })
-  const oldest = rows[0]?.oldest
-  const said = oldest === null || oldest === undefined ? 'there is none' : `the oldest time is ${oldest}`
-  return new BridgeError('REPLAY_OUT_OF_REACH', `${flag} ${time} lies before everything that is stored: ${said}`)
 }
 
 async function refuseFuture({ client }: LocateContext, time: string, flag: string): Promise<void> {

@@ -1,4 +1,5 @@
 import { BridgeError } from '../base/errors.ts'
+import { formatLsn, type Lsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { type CheckpointRow, checkpointColumnsSql, parseCheckpointRow } from '../checkpoint/checkpoint-row.ts'
 import { clusterProblem } from '../checkpoint/resume.ts'
@@ -20,10 +21,15 @@ export interface ReplayFacts {
 }
 
 /**
- * Reads the facts; the stored position must belong to this server. Rejects with CHECKPOINT_MISSING, SYSTEM_CHANGED,
+ * Reads the facts; the stored position must belong to this server, and `also` to its history. Rejects with CHECKPOINT_MISSING, SYSTEM_CHANGED,
  * TIMELINE_DIVERGED, STORED_AHEAD_OF_WAL, SOURCE_IN_RECOVERY, or the client's errors.
  */
-export async function readReplayFacts(client: PostgresClient, url: string, slot: string): Promise<ReplayFacts> {
+export async function readReplayFacts(
+  client: PostgresClient,
+  url: string,
+  slot: string,
+  also?: StoredPlace,
+): Promise<ReplayFacts> {
   const slots = await listReplaySlots(client, slot)
   const text = `SELECT ${checkpointColumnsSql} FROM wal2rabbit.checkpoint WHERE slot = $1`
   const row = (await client.query({ text, values: [slot] })).rows[0]
@@ -38,7 +44,20 @@ export async function readReplayFacts(client: PostgresClient, url: string, slot:
   const timelineHistory = await readTimelineHistory(url, server.timeline)
   const problem = clusterProblem(checkpoint, { server, timelineHistory })
   if (problem !== undefined) throw problem
+  if (also !== undefined && !isInHistory({ server, timelineHistory }, also)) {
+    throw new BridgeError(
+      'TIMELINE_DIVERGED',
+      `LSN ${formatLsn(also.lsn)} of timeline ${also.timeline} of system ${also.systemIdentifier} is not in the history of the server (timeline ${server.timeline} of system ${server.systemIdentifier})`,
+    )
+  }
   return { slot, checkpoint, server, timelineHistory, slots }
+}
+
+/** An LSN, and the cluster and timeline that it was stored on. */
+export interface StoredPlace {
+  readonly systemIdentifier: string
+  readonly timeline: number
+  readonly lsn: Lsn
 }
 
 /**
@@ -47,7 +66,7 @@ export async function readReplayFacts(client: PostgresClient, url: string, slot:
  */
 export function isInHistory(
   { server, timelineHistory }: Pick<ReplayFacts, 'server' | 'timelineHistory'>,
-  entry: { readonly systemIdentifier: string; readonly timeline: number; readonly lsn: bigint },
+  entry: StoredPlace,
 ): boolean {
   if (entry.systemIdentifier !== server.systemIdentifier) return false
   if (entry.timeline === server.timeline) return true

@@ -129,7 +129,11 @@ function missingObject(said: string, routine: string): ErrorCode {
 function prerequisite(said: string): ErrorCode {
   // Of pg_copy_logical_replication_slot: its source moved meanwhile, or is being made.
   if (/could not copy replication slot|copy unfinished/.test(said)) return 'SOURCE_CONNECTION_LOST'
-  if (/can no longer|cannot read from|invalidated|reserve WAL|max_slot_wal_keep_size|exceeded the maximum reserved/.test(said)) {
+  if (
+    /can no longer|cannot read from|invalidated|reserve WAL|max_slot_wal_keep_size|exceeded the maximum reserved/.test(
+      said,
+    )
+  ) {
     return 'SLOT_INVALIDATED'
   }
   if (/not created in this database/.test(said)) return 'SLOT_WRONG_DATABASE'

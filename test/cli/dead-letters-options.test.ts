@@ -99,7 +99,7 @@ test('progress is a bar on a terminal, which makes way for a line', () => {
   const { counts, said, wait } = tally(4, true)
   wait(150)
   counts.add(letter, { kind: 'delivered' })
-  expect(said()).toBe(`\r[${'#'.repeat(8)}${'.'.repeat(22)}] 1 of 4`)
+  expect(said()).toBe(`\r[${'#'.repeat(8)}${'.'.repeat(22)}] 1 of 4\u001b[K`)
   counts.finish(0, false)
   expect(said().endsWith('\r\u001b[2K1 delivered, 0 failed again\n')).toBe(true)
 })

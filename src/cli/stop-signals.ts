@@ -6,10 +6,14 @@ export interface StopSignals {
 }
 
 /**
- * The first SIGINT or SIGTERM lets the batch be finished, a second one ends the process: rows stay as they are, and
- * `onAbort` has the last word.
+ * The first SIGINT or SIGTERM is said and told to `onAsked`, so that what is under way is finished; a second one ends the
+ * process: rows stay as they are, and `onAbort` has the last word.
  */
-export function stopOnSignals(context: CliContext, onAbort: () => void): StopSignals {
+export function stopOnSignals(
+  context: CliContext,
+  onAbort: () => void,
+  { text = 'stopping after this batch', onAsked = () => {} }: { text?: string; onAsked?: () => void } = {},
+): StopSignals {
   let asked = false
   const onSignal = () => {
     if (asked) {
@@ -17,7 +21,8 @@ export function stopOnSignals(context: CliContext, onAbort: () => void): StopSig
       process.exit(exitCodes.failed)
     }
     asked = true
-    printNote(context, '\nstopping after this batch')
+    printNote(context, `\n${text}`)
+    onAsked()
   }
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal)
   return {

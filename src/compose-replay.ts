@@ -1,0 +1,311 @@
+import { randomBytes } from 'node:crypto'
+import { BridgeError } from './base/errors.ts'
+import type { Logger } from './base/log.ts'
+import { formatLsn } from './base/lsn.ts'
+import { parseTableName } from './base/sql.ts'
+import { makeSink } from './compose-sink.ts'
+import type { LoadedConfig } from './config/load.ts'
+import { ReplayDeadLetters } from './dead-letter/replay-dead-letters.ts'
+import { type Destination, queueDestination, redirect } from './replay/destination.ts'
+import { compileFilter } from './replay/event-filter.ts'
+import { type ReplayRange, startOf } from './replay/range.ts'
+import { RateLimit } from './replay/rate-limit.ts'
+import { baseSlotFor, walFloor } from './replay/reach.ts'
+import { ReplayLedger } from './replay/replay-ledger.ts'
+import { CountOutput, PublishOutput, type ReplayOutput } from './replay/replay-output.ts'
+import type { ReplayPlan, ReplayProgress, ReplayRecord, ReplayRequest } from './replay/replay-record.ts'
+import { type ReplayParts, ReplayRun } from './replay/replay-run.ts'
+import { resolveColumns } from './routing/column-map.ts'
+import { compileGlob } from './routing/glob.ts'
+import { createRouting } from './routing/message.ts'
+import type { RoutedEvent } from './routing/routing.ts'
+import { connectCheckpoint } from './setup/checkpoint-connection.ts'
+import { withControl } from './setup/connect.ts'
+import type { FindEvent } from './setup/locate-position.ts'
+import type { OutboxNames } from './setup/outbox-guard.ts'
+import { inspectReadableTable } from './setup/readable-table.ts'
+import type { ReplayFacts } from './setup/replay-facts.ts'
+import { listReplaySlots } from './setup/replay-slots.ts'
+import { tableRangeOf } from './setup/replay-table.ts'
+import { routeExchanges } from './setup/route-exchanges.ts'
+import { sessionConnection } from './setup/session-connection.ts'
+import { ConfirmWindow } from './sink/confirm-window.ts'
+import { toSourceError } from './source/failure.ts'
+import { KeyTrail } from './source/key-trail.ts'
+import { PostgresSource } from './source/postgres-source.ts'
+import type { Source, SourceRow, StartPosition } from './source/source.ts'
+import { TableSource } from './source/table-source.ts'
+
+const statementTimeout_ms = 10_000
+/** A body may be as large as PostgreSQL takes. */
+const deadLetterTimeout_ms = 60_000
+
+/** A row of the table has no position: all of them are one transaction at 0/0. */
+const tableRange: ReplayRange = { from: { lsn: 0n, rows: 0 }, to: { lsn: 1n, rows: 0 } }
+const tablePosition = { commitLsn: 0n, commitLsnText: '0/0' }
+
+/** What a replay runs on, whatever it is for. */
+export interface ReplayBasis {
+  readonly loaded: LoadedConfig
+  readonly plan: ReplayPlan
+  readonly request: ReplayRequest
+  readonly log: Pick<Logger, 'info' | 'warn'>
+  readonly onTick: () => void
+}
+
+/** A replay that publishes, with what is to be seen of it while it runs. */
+export interface OpenReplay {
+  readonly run: ReplayRun
+  readonly progress: () => ReplayProgress
+  /** Why the broker takes nothing at present; undefined when all is well. */
+  readonly trouble: () => BridgeError | undefined
+  close(): Promise<void>
+}
+
+/** `20260131235959-3fa2`: when it began, in UTC, and four random digits. */
+export function newReplayId(): string {
+  return `${new Date().toISOString().replaceAll(/\D/g, '').slice(0, 14)}-${randomBytes(2).toString('hex')}`
+}
+
+export function makeLedger(loaded: LoadedConfig, id: string): ReplayLedger {
+  return new ReplayLedger({
+    slot: loaded.config.source.slot,
+    id,
+    connect: () => connectFor(loaded, 'wal2rabbit replay', statementTimeout_ms),
+    toError: (error, doing) => toSourceError(error, { doing }),
+  })
+}
+
+/** Assembles a replay from its concrete parts. Rejects with a BridgeError. */
+export async function openReplay(
+  basis: ReplayBasis,
+  ledger: ReplayLedger,
+  { id, progress: before }: Pick<ReplayRecord, 'id' | 'progress'>,
+): Promise<OpenReplay> {
+  const { loaded, request, plan } = basis
+  const { config } = loaded
+  const { order } = config.delivery
+  const window = new ConfirmWindow(config.sink.confirmWindow, { order, positions: 'sparse' })
+  window.reset(before.settled)
+  const keeper = new ReplayDeadLetters({
+    slot: config.source.slot,
+    replayId: id,
+    connect: () => connectFor(loaded, 'wal2rabbit replay dead letters', deadLetterTimeout_ms),
+    toError: (error, doing) => toSourceError(error, { doing }),
+  })
+  const sink = await makeSink(loaded, {
+    window,
+    order,
+    keeper,
+    retry: config.delivery.retry,
+    log: basis.log,
+    ...destinationNeeds(loaded, request),
+  })
+  const trail = new KeyTrail()
+  const progress = (): ReplayProgress => {
+    const { confirmed, deadLettered, dropped } = sink.counters
+    const { settled } = window
+    return {
+      settled,
+      tableKey: trail.below(settled.partial?.rows ?? 0) ?? before.tableKey,
+      ...run.counts,
+      published: before.published + confirmed,
+      dead: before.dead + deadLettered,
+      dropped: before.dropped + dropped,
+    }
+  }
+  const run: ReplayRun = new ReplayRun({
+    ...(await commonParts(basis, new PublishOutput(window, sink), id, trail, before.tableKey)),
+    admits: admitsOf(request),
+    redirect: (event) => redirect(event, destinationOf(request)),
+    rate: new RateLimit(request.rate),
+    store: async () => ledger.store(progress()),
+    counts: before,
+  })
+  sink.start({ onProgress: () => run.onProgress(), onState: () => run.onProgress() })
+  return {
+    run,
+    progress,
+    trouble: () => (sink.state === 'open' ? undefined : sink.reason),
+    async close() {
+      await sink.stop()
+      await keeper.close()
+    },
+  }
+}
+
+/** Reads the range, publishes nothing and records nothing; tells each event that would be published to `visit`. */
+export async function openDryRun(basis: ReplayBasis, visit: (event: RoutedEvent) => void): Promise<ReplayRun> {
+  const { request, plan } = basis
+  const start = plan.source === 'wal' ? startOf(plan.range) : startOf(tableRange)
+  return new ReplayRun({
+    ...(await commonParts(basis, new CountOutput(start, visit), undefined, new KeyTrail(), undefined)),
+    admits: admitsOf(request),
+    redirect: (event) => redirect(event, destinationOf(request)),
+    rate: new RateLimit(undefined),
+    store: async () => undefined,
+  })
+}
+
+/** Looks for an event in the WAL, from `from` or from as far back as it reaches, up to the live stored LSN. */
+export function makeFindEvent(loaded: LoadedConfig, facts: ReplayFacts, log: ReplayBasis['log']): FindEvent {
+  return async (id, from) => {
+    const floor = walFloor(facts.slots)
+    const to = facts.checkpoint.position.lsn
+    if (floor === undefined || floor >= to) return undefined
+    const start = from !== undefined && from > floor ? from : floor
+    const range: ReplayRange = { from: { lsn: start, rows: 0 }, to: { lsn: to, rows: 0 } }
+    let found: { commitLsn: bigint; ordinal: number } | undefined
+    const request: ReplayRequest = { from: '', where: [] }
+    const plan: ReplayPlan = {
+      ...{ source: 'wal', range, fromSnapshot: undefined, toSnapshot: undefined },
+      ...{ systemIdentifier: facts.server.systemIdentifier, timeline: facts.server.timeline },
+    }
+    const output = new CountOutput(startOf(range), ({ commitLsn, ordinal }) => {
+      found ??= { commitLsn, ordinal }
+      run.stop()
+    })
+    const basis: ReplayBasis = { loaded, plan, request, log, onTick: () => undefined }
+    const run: ReplayRun = new ReplayRun({
+      ...(await commonParts(basis, output, undefined, new KeyTrail(), undefined)),
+      admits: (event) => event.eventId === id && found === undefined,
+      redirect: (event) => event,
+      rate: new RateLimit(undefined),
+      store: async () => undefined,
+    })
+    await run.run()
+    return found
+  }
+}
+
+type CommonParts = Pick<ReplayParts, 'range' | 'newSource' | 'routing' | 'output' | 'onTick' | 'onPushed'>
+
+async function commonParts(
+  basis: ReplayBasis,
+  output: ReplayOutput,
+  replayId: string | undefined,
+  trail: KeyTrail,
+  tableKey: string | undefined,
+): Promise<CommonParts> {
+  const { loaded, plan, onTick } = basis
+  const { config } = loaded
+  const routing = createRouting({
+    columns: resolveColumns(config.source.columns),
+    exchange: config.sink.exchange,
+    routingKey: config.sink.routingKey,
+    routes: config.routes,
+    unroutable: config.delivery.unroutable,
+    maxMessageSize: config.sink.maxMessageSize,
+    replayId,
+    positions: plan.source === 'wal' ? 'known' : 'unknown',
+  })
+  if (plan.source === 'wal') {
+    return { range: plan.range, newSource: (start) => openWal(loaded, start), routing, output, onTick }
+  }
+  let source: TableSource | undefined
+  const newSource = async (start: StartPosition): Promise<Source> => {
+    source = await openTable(loaded, plan, start, trail.below(Number.MAX_SAFE_INTEGER) ?? tableKey)
+    return source
+  }
+  const onPushed = (row: SourceRow) => trail.note(row.ordinal, source!.orderKeyOf(row))
+  return { range: tableRange, newSource, routing, output, onTick, onPushed }
+}
+
+/** A temporary copy of the youngest slot that reaches back to `start`, on a replication connection of its own. */
+async function openWal(loaded: LoadedConfig, start: StartPosition): Promise<Source> {
+  const { source } = loaded.config
+  const url = await loaded.sourceUrl()
+  const slots = await onControl(loaded, 'looking for a slot', (client) => listReplaySlots(client, source.slot))
+  const base = baseSlotFor(slots, start.lsn)
+  if (base === undefined) {
+    const floor = walFloor(slots)
+    throw new BridgeError(
+      'REPLAY_OUT_OF_REACH',
+      `no slot reaches back to ${formatLsn(start.lsn)} any more: ${floor === undefined ? 'none keeps any WAL' : `the WAL reaches back to ${formatLsn(floor)}`}`,
+    )
+  }
+  return new PostgresSource({
+    connection: sessionConnection(url, source.connectTimeout),
+    slot: `${source.slot.slice(0, 40)}_replay_${randomBytes(5).toString('hex')}`,
+    copyOf: base.name,
+    plugin: source.plugin,
+    publication: source.publication,
+    table: parseTableName(source.table),
+    statusInterval: source.statusInterval,
+    ...(source.walSenderTimeout !== undefined && { walSenderTimeout: source.walSenderTimeout }),
+    isWalsenderAlive: (pid) =>
+      onControl(loaded, 'looking for the walsender', async (client) => {
+        const text = 'SELECT 1 FROM pg_stat_activity WHERE pid = $1'
+        return (await client.query({ text, values: [pid] })).rows.length > 0
+      }),
+  })
+}
+
+async function openTable(
+  loaded: LoadedConfig,
+  plan: ReplayPlan,
+  start: StartPosition,
+  after: string | undefined,
+): Promise<TableSource> {
+  const { source } = loaded.config
+  const names = outboxNames(loaded)
+  const table = await onControl(loaded, 'looking at the table', (client) => inspectReadableTable(client, names))
+  const firstOrdinal = start.partial?.rows ?? 0
+  return new TableSource({
+    connection: sessionConnection(await loaded.sourceUrl(), source.connectTimeout),
+    table,
+    range: tableRangeOf(plan, after),
+    position: tablePosition,
+    firstOrdinal,
+  })
+}
+
+export function outboxNames({ config }: LoadedConfig): OutboxNames {
+  const { plugin, publication, table, columns } = config.source
+  return { plugin, publication, table: parseTableName(table), columns: resolveColumns(columns) }
+}
+
+function admitsOf({ where }: ReplayRequest): (event: RoutedEvent) => boolean {
+  return compileFilter(where, compileGlob)
+}
+
+function destinationOf({ exchange, routingKey, queue }: ReplayRequest): Destination {
+  return queue === undefined ? { exchange, routingKey } : queueDestination(queue)
+}
+
+/** What must be there before anything is sent; undefined stays as the bridge has it. */
+function destinationNeeds({ config }: LoadedConfig, { exchange, queue }: ReplayRequest) {
+  const nothing = { mode: 'verify', exchanges: [], queues: [], bindings: [] } as const
+  if (queue !== undefined) {
+    return {
+      exchanges: [],
+      topology: { ...nothing, queues: [{ name: queue, type: 'classic', durable: true }] as const },
+    }
+  }
+  const own = [
+    { name: config.sink.exchange, key: 'sink.exchange' },
+    ...routeExchanges(config.sink.exchange, config.routes),
+  ]
+  return { exchanges: exchange === undefined ? own : [{ name: exchange, key: '--exchange' }], topology: nothing }
+}
+
+async function onControl<T>(
+  loaded: LoadedConfig,
+  doing: string,
+  work: Parameters<typeof withControl<T>>[2],
+): Promise<T> {
+  const { connectTimeout } = loaded.config.source
+  const options = { applicationName: 'wal2rabbit replay', statementTimeout: statementTimeout_ms, connectTimeout }
+  return withControl({ ...options, url: await loaded.sourceUrl() }, doing, work)
+}
+
+async function connectFor(loaded: LoadedConfig, applicationName: string, statementTimeout: number) {
+  const { connectTimeout } = loaded.config.source
+  return connectCheckpoint({
+    url: await loaded.sourceUrl(),
+    applicationName,
+    statementTimeout,
+    connectTimeout,
+    purpose: 'replay',
+  })
+}

@@ -1,0 +1,98 @@
+import type { Lsn } from '../base/lsn.ts'
+import type { PostgresClient } from '../base/postgres-client.ts'
+import { quoteIdent, quoteTable } from '../base/sql.ts'
+import { findSnapshotAfter, findSnapshotBefore, type Lineage } from '../checkpoint/history-snapshots.ts'
+import type { ReplayPlan } from '../replay/replay-record.ts'
+import { namesOf } from '../routing/column-map.ts'
+import { countTableSql, type TableRange } from '../source/table-query.ts'
+import type { TableReach } from './choose-source.ts'
+import type { OutboxNames } from './outbox-guard.ts'
+import { inspectReadableTable } from './readable-table.ts'
+import type { ReplayFacts } from './replay-facts.ts'
+import { type OutboxSource, readTableReach } from './table-reach.ts'
+
+/** What the table gives for a start, and by what rows above it are told. */
+export interface TableStart extends TableReach {
+  /** Of the youngest entry that sees nothing at the start or above; with `by: 'transaction'`. */
+  readonly snapshot: string | undefined
+  /** Rows from this time on, ISO 8601; with `by: 'time'`. */
+  readonly createdFrom: string | undefined
+}
+
+/** Errors are those of the client. */
+export async function readTableStart(
+  client: PostgresClient,
+  facts: ReplayFacts,
+  outbox: OutboxSource & { readonly hasTransactionId: boolean },
+  from: Lsn,
+  time: string | undefined,
+): Promise<TableStart> {
+  const lineage = lineageOf(facts)
+  const by = outbox.hasTransactionId ? 'transaction' : 'time'
+  const reach = await readTableReach(client, outbox, lineage)
+  if ('why' in reach) {
+    const none = { reaches: false, floor: undefined, snapshot: undefined, createdFrom: undefined }
+    return { impossible: reach.why, by, ...none }
+  }
+  const entry = await findSnapshotBefore(client, facts.slot, from, lineage)
+  const createdFrom = time ?? entry?.storedAt
+  return {
+    impossible: undefined,
+    by,
+    reaches: reach.from <= from && (by === 'transaction' ? entry !== undefined : createdFrom !== undefined),
+    floor: reach.from,
+    snapshot: by === 'transaction' ? entry?.snapshot : undefined,
+    createdFrom: by === 'time' ? createdFrom : undefined,
+  }
+}
+
+/** A snapshot that sees all that committed below `to`; the present one where the history has none yet. */
+export async function snapshotBehind(client: PostgresClient, facts: ReplayFacts, to: Lsn): Promise<string> {
+  const found = await findSnapshotAfter(client, facts.slot, to, lineageOf(facts))
+  if (found !== undefined) return found.snapshot
+  // All ids that were given so far, not only those of transactions that a snapshot of now sees ended.
+  const { rows } = await client.query({ text: 'SELECT pg_current_xact_id()::text AS xid' })
+  return `${rows[0]!.xid}:${rows[0]!.xid}:`
+}
+
+/** How many rows a replay from the table will read. Errors are those of the client. */
+export async function countReplayRows(client: PostgresClient, names: OutboxNames, plan: ReplayPlan): Promise<number> {
+  const table = await inspectReadableTable(client, names)
+  const { rows } = await client.query({ text: countTableSql(table, tableRangeOf(plan)) })
+  return Number(rows[0]!.rows)
+}
+
+/** The rows of a plan. `after`: the sort key to go on at. */
+export function tableRangeOf({ range, fromSnapshot, toSnapshot }: ReplayPlan, after?: string): TableRange {
+  return {
+    notVisibleIn: fromSnapshot,
+    visibleIn: toSnapshot,
+    createdFrom: range.committedFrom,
+    createdBefore: range.committedBefore,
+    after,
+  }
+}
+
+/** Of the outbox row with this id, its transaction as xid8 text; undefined without such a row, or where it cannot be told. */
+export async function transactionOfEvent(
+  client: PostgresClient,
+  { table, columns }: OutboxSource,
+  id: string,
+): Promise<string | undefined> {
+  const [transaction] = namesOf(columns.transaction_id)
+  const [eventId] = namesOf(columns.id)
+  if (transaction === undefined || eventId === undefined) return undefined
+  try {
+    const text = `SELECT ${quoteIdent(transaction)}::text AS xid FROM ${quoteTable(table)} WHERE ${quoteIdent(eventId)} = $1 LIMIT 1`
+    const { rows } = await client.query({ text, values: [id] })
+    return rows[0]?.xid === null || rows[0] === undefined ? undefined : String(rows[0].xid)
+  } catch (error) {
+    // It only shortens the search: an id that is no uuid (22P02), no such column (42703), no SELECT on the table (42501).
+    if (['22P02', '42703', '42501', '42P01'].includes(String((error as { code?: unknown }).code))) return undefined
+    throw error
+  }
+}
+
+function lineageOf({ server, timelineHistory }: ReplayFacts): Lineage {
+  return { systemIdentifier: server.systemIdentifier, timeline: server.timeline, timelineHistory }
+}
