@@ -82,7 +82,7 @@ export async function openReplay(
   ledger: ReplayLedger,
   { id, progress: before }: Pick<ReplayRecord, 'id' | 'progress'>,
 ): Promise<OpenReplay> {
-  const { loaded, request, plan } = basis
+  const { loaded, request } = basis
   const { config } = loaded
   const { order } = config.delivery
   const window = new ConfirmWindow(config.sink.confirmWindow, { order, positions: 'sparse' })

@@ -40,12 +40,12 @@ export function compileFilter(
     .filter(({ matchers }) => matchers.length > 0)
   return (event) =>
     groups.every(({ key, matchers }) => {
-      const text = valueOf(event, key) ?? ''
+      const text = columnOf(event, key) ?? ''
       return matchers.some((matches) => matches(text))
     })
 }
 
-function valueOf(event: RoutedEvent, key: FilterKey): string | null {
+function columnOf(event: RoutedEvent, key: FilterKey): string | null {
   switch (key) {
     case 'type':
       return event.type

@@ -35,8 +35,9 @@ export interface LocateContext {
  * little before its record is written, and an entry is written a little after its WAL end was read. Milliseconds.
  */
 const slack = 1000
-/** A transaction is seen a little after its commit record is written, with synchronous replication perhaps seconds. */
+/** A transaction is seen a little after its commit record is written, with synchronous replication perhaps seconds later. */
 const rowMargin = 60_000
+const rowMarginLeast = 1000
 
 /**
  * Where a position starts. Rejects with POSITION_UNKNOWN, POSITION_AHEAD (above the stored LSN or in the future),
@@ -151,7 +152,8 @@ async function positionOfEvent(context: LocateContext, id: string) {
 async function placeBeforeRow(context: LocateContext, id: string): Promise<Place | undefined> {
   const transaction = await context.transactionOf(id)
   if (transaction === undefined) return undefined
-  const entry = await entryBlindTo(context, transaction, rowMargin)
+  const entry =
+    (await entryBlindTo(context, transaction, rowMargin)) ?? (await entryBlindTo(context, transaction, rowMarginLeast))
   return entry === undefined ? undefined : { lsn: entry.walEnd, rows: 0, before: `event:${id}` }
 }
 
