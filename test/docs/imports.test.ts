@@ -14,7 +14,7 @@ const stages = ['source', 'routing', 'sink', 'checkpoint', 'replay', 'dead-lette
 const edges = ['setup', 'config', 'admin', 'cli']
 const contracts = ['Source', 'Routing', 'Sink', 'Checkpoint']
 
-const roots = ['compose.ts', 'compose-sink.ts']
+const roots = ['compose.ts', 'compose-sink.ts', 'compose-replay.ts']
 
 const src = new URL('../../src/', import.meta.url)
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' })
@@ -116,7 +116,7 @@ test('libraries for applications import base only', () => {
   expect(shown(wrong)).toEqual([])
 })
 
-test('only compose.ts and compose-sink.ts construct the implementations of the stage contracts', () => {
+test('only the files compose*.ts construct the implementations of the stage contracts', () => {
   const pattern = new RegExp(`class (\\w+) implements (?:${contracts.join('|')})\\b`, 'g')
   const concrete = files.flatMap((file) =>
     [...textOf.get(file)!.matchAll(pattern)].map((match) => ({ file, name: match[1]! })),
