@@ -35,6 +35,7 @@ async function check(context: CliContext, flags: CheckFlags): Promise<ExitCode> 
     plugin,
     table,
     columns,
+    replayWindow: loaded.config.replay.window,
     broker: await brokerOptions(loaded),
   })
   if (flags.json === true) printJson(context, findings)

@@ -2,12 +2,14 @@ import type pg from 'pg'
 import { type BridgeError, toBridgeError } from '../base/errors.ts'
 import { describePostgresUrl } from '../base/postgres-url.ts'
 import { parseTableName } from '../base/sql.ts'
+import type { ReplayWindowLimits } from '../replay/plan-anchors.ts'
 import { type ColumnSetting, resolveColumns } from '../routing/column-map.ts'
 import { checkBroker, type PrepareOptions } from '../sink/broker-setup.ts'
 import { toSourceError } from '../source/failure.ts'
 import { checkPublication, checkTable } from './check-columns.ts'
 import { checkGrants } from './check-grants.ts'
 import { checkPosition } from './check-position.ts'
+import { checkReplayWindow } from './check-replay-window.ts'
 import { readServerSettings, serverFindings } from './check-server.ts'
 import { checkTopology } from './check-topology.ts'
 import { connectControl, defaultConnectTimeout, endControl } from './connect.ts'
@@ -26,6 +28,7 @@ export interface CheckOptions {
   /** `schema.table`, as in the configuration. */
   readonly table: string
   readonly columns: ColumnSetting
+  readonly replayWindow: ReplayWindowLimits
   /** Undefined leaves the broker alone. */
   readonly broker: Omit<PrepareOptions, 'create'> | undefined
 }
@@ -88,6 +91,7 @@ async function checkDatabase(client: pg.Client, options: CheckOptions): Promise<
     ...(await look('table', () => checkTable(client, names))),
     ...(plugin === 'pgoutput' ? await look('publication', () => checkPublication(client, names)) : []),
     ...(await look('slot', () => checkPosition(client, { url: options.url, slot, plugin }))),
+    ...(await look('replay window', () => checkReplayWindow(client, slot, options.replayWindow))),
   ]
 }
 

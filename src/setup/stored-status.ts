@@ -1,8 +1,12 @@
+import { replayWindowStatus } from '../admin/replay-window-status.ts'
+import type { ReplayWindowStatus } from '../admin/status.ts'
 import { formatLsn, type Lsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { checkpointColumnsSql, parseCheckpointRow } from '../checkpoint/checkpoint-row.ts'
 import { readServerFacts } from '../checkpoint/server-facts.ts'
+import { describeWindow } from '../replay/replay-window.ts'
 import { inspectSlot } from '../source/slot.ts'
+import { readWindowFacts } from './anchor-server.ts'
 import { defaultConnectTimeout, withControl } from './connect.ts'
 import { requireSchema } from './migrate.ts'
 
@@ -24,6 +28,8 @@ export interface StoredStatus {
   }
   readonly positions: { readonly stored: string | null; readonly acknowledged: string | null }
   readonly lag: { readonly bytesToStored: number | null; readonly bytesToRestart: number | null }
+  /** As in `/api/status`; what degrades it only a running bridge knows. */
+  readonly replayWindow: Omit<ReplayWindowStatus, 'degraded'>
   readonly checkpoint: {
     readonly storedAt: string | null
     readonly ageSeconds: number | null
@@ -55,6 +61,10 @@ async function describeStored(client: PostgresClient, name: string): Promise<Sto
   const row = found === undefined ? undefined : parseCheckpointRow(found)
   const slot = await inspectSlot(client, name)
   const { walEnd } = await readServerFacts(client)
+  const { degraded: _, ...replayWindow } = replayWindowStatus({
+    ...describeWindow(await readWindowFacts(client, name)),
+    degraded: null,
+  })
   return {
     slot: {
       name,
@@ -70,6 +80,7 @@ async function describeStored(client: PostgresClient, name: string): Promise<Sto
       bytesToStored: row === undefined ? null : Number(walEnd - row.position.lsn),
       bytesToRestart: slot === undefined ? null : Number(slot.retainedBytes),
     },
+    replayWindow,
     checkpoint: {
       storedAt: row?.storedAt ?? null,
       ageSeconds: row === undefined ? null : Math.max(0, (Date.now() - Date.parse(row.storedAt)) / 1000),

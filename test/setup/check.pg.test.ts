@@ -24,6 +24,7 @@ beforeEach(async () => {
     plugin: 'pgoutput',
     table: 'public.outbox',
     columns: 'default',
+    replayWindow: { time: 3_600_000, bytes: 1024 * 1024 },
     broker: undefined,
   }
 })
@@ -57,6 +58,7 @@ test('after init there is no problem', async () => {
     'publication',
     'slot',
     'checkpoint',
+    'replay window',
   ])
 })
 

@@ -32,7 +32,14 @@ test('wal2json with a partitioned outbox is refused by init, check and each sess
   await expect(runInit({ ...init, url: database.url, slot, plugin: 'wal2json' })).rejects.toMatchObject(refused)
   const guarded = { publication: 'p', table: parseTableName(names.table), columns: resolveColumns('default') }
   await expect(verifyOutbox(client, { ...guarded, plugin: 'wal2json' })).rejects.toMatchObject(refused)
-  const findings = await runCheck({ ...names, url: database.url, slot, plugin: 'wal2json', broker: undefined })
+  const findings = await runCheck({
+    ...names,
+    url: database.url,
+    slot,
+    plugin: 'wal2json',
+    replayWindow: { time: 0, bytes: 0 },
+    broker: undefined,
+  })
   expect(findings).toContainEqual(
     expect.objectContaining({ name: 'table', ok: false, remedy: expect.stringContaining('source.plugin to pgoutput') }),
   )
