@@ -12,6 +12,8 @@ export interface AnchorServer {
   create(name: string): Promise<Lsn>
   /** False when it is gone already. */
   drop(name: string): Promise<boolean>
+  /** Makes PostgreSQL write a snapshot of running transactions, within a tenth of a second or not at all. */
+  refresh(): Promise<void>
   /** Never rejects. */
   close(): Promise<void>
 }
@@ -53,6 +55,7 @@ export class AnchorKeeper {
   #wake: () => void = () => {}
   #sight: AnchorSight | undefined
   #last: { readonly at: number; readonly walEnd: Lsn; readonly rate: number | undefined } | undefined
+  #refreshedAt: Lsn | undefined
   #known: readonly string[] | undefined
   #loss: Degradation | undefined
   #refusal: { readonly degradation: Degradation; readonly until: number } | undefined
@@ -74,6 +77,7 @@ export class AnchorKeeper {
     // Another bridge may have had its turn.
     this.#known = undefined
     this.#last = undefined
+    this.#refreshedAt = undefined
     this.#change()
     this.#running ??= this.#run()
   }
@@ -120,6 +124,10 @@ export class AnchorKeeper {
       for (const name of plan.gone) this.#options.log.warn({ anchor: name }, 'anchor slot dropped by somebody else')
       this.#loss = plan.loss
       await this.#act(server, plan)
+      if (plan.refresh && this.#held && this.#server === server) {
+        this.#refreshedAt = facts.walEnd
+        await server.refresh()
+      }
       const changed = plan.drops.length > 0 || plan.create !== undefined
       const after = changed && this.#held && this.#server === server ? await server.look() : facts
       this.#known = this.#server === server ? after.anchors.map(({ name }) => name) : undefined
@@ -141,7 +149,15 @@ export class AnchorKeeper {
     const grown = last === undefined ? undefined : Number(facts.walEnd - last.walEnd) / Math.max(1, at - last.at)
     const rate = grown === undefined ? undefined : Math.max(0, grown, (last?.rate ?? 0) * rateKept)
     this.#last = { at, walEnd: facts.walEnd, rate }
-    return planAnchors({ ...facts, slot, window, walRate: rate, known: this.#known, loss: this.#loss })
+    return planAnchors({
+      ...facts,
+      slot,
+      window,
+      walRate: rate,
+      refreshedAt: this.#refreshedAt,
+      known: this.#known,
+      loss: this.#loss,
+    })
   }
 
   /** Stops where the slot is no longer ours, or the connection cannot be relied on. Never rejects. */

@@ -42,6 +42,8 @@ export interface AnchorFacts {
   readonly window: ReplayWindowLimits
   /** Bytes of WAL a millisecond, as last seen; undefined before the second tick. */
   readonly walRate: number | undefined
+  /** The WAL end when PostgreSQL was last asked for a snapshot; undefined before. */
+  readonly refreshedAt: Lsn | undefined
   /** Names of the anchors that the last tick left; undefined before the first. */
   readonly known: readonly string[] | undefined
   /** Why the window reaches back less than asked for, from the last tick. */
@@ -59,6 +61,8 @@ export interface AnchorPlan {
   readonly drops: readonly { readonly name: string; readonly because: DropReason }[]
   /** The name of a copy of the live slot to make; undefined for none. */
   readonly create: string | undefined
+  /** Whether PostgreSQL is to be asked for a snapshot in the WAL, so that the live slot's restart LSN comes forward. */
+  readonly refresh: boolean
   /** Anchors that somebody else dropped. */
   readonly gone: readonly string[]
   readonly loss: Degradation | undefined
@@ -119,6 +123,7 @@ export function planAnchors(facts: AnchorFacts): AnchorPlan {
   return {
     drops,
     create: room ? name : undefined,
+    refresh: wantsSnapshot(left, facts),
     gone,
     loss,
     degraded: obstacle ?? (busy === undefined ? undefined : inUse(busy.name)),
@@ -129,7 +134,7 @@ export function planAnchors(facts: AnchorFacts): AnchorPlan {
 function turnOff({ anchors }: AnchorFacts): AnchorPlan {
   const drops = anchors.filter(({ active }) => !active).map(({ name }) => ({ name, because: 'off' as const }))
   const wait = anchors.length > 0 ? tick.usual : tick.off
-  return { drops, create: undefined, gone: [], loss: undefined, degraded: undefined, wait }
+  return { drops, create: undefined, refresh: false, gone: [], loss: undefined, degraded: undefined, wait }
 }
 
 /** So short that 1/16 of the window at most is written meanwhile. */
@@ -157,6 +162,20 @@ function isDue(left: readonly Anchor[], { live, now, window }: AnchorFacts): boo
   return (
     to - position(newest) >= BigInt(window.bytes) / 2n || now.getTime() - newest.madeAt.getTime() >= window.time / 2
   )
+}
+
+/**
+ * A copy begins with the WAL that the live slot retains behind its position, and that is all since the last snapshot of
+ * running transactions: PostgreSQL writes one every 15 seconds by itself, which under load can be more than the window.
+ * So one is asked for when the next anchor comes near.
+ */
+function wantsSnapshot(left: readonly Anchor[], { live, walEnd, window, refreshedAt }: AnchorFacts): boolean {
+  if (live?.confirmedFlushLsn === undefined || live.restartLsn === undefined) return false
+  const least = BigInt(window.bytes) / 16n
+  const newest = left.at(-1)
+  const isNear = newest === undefined || live.confirmedFlushLsn - position(newest) >= BigInt(window.bytes) / 4n
+  const asked = refreshedAt !== undefined && walEnd - refreshedAt < least
+  return isNear && !asked && live.confirmedFlushLsn - live.restartLsn > least
 }
 
 /**

@@ -50,6 +50,9 @@ class FakeServer {
         this.dropped()
         return this.anchors.length < before
       },
+      refresh: async () => {
+        this.calls.push('refresh')
+      },
       close: async () => {
         this.closed++
         cut(new Error('Connection terminated'))

@@ -16,13 +16,18 @@ class Simulation {
   live = this.walEnd
   anchors: Anchor[] = []
   rate: number | undefined
+  snapshot = this.walEnd
+  #snapshotAt = this.now
+  refreshedAt: bigint | undefined
   loss: Degradation | undefined
   made = 0
   /** History begins with the first anchor. */
   #start: { readonly now: number; readonly lsn: bigint } | undefined
   wait = 100
 
-  /** One tick, after so many bytes; `held` is what the live slot's restart LSN lies behind its position. */
+  /**
+   * One tick, after so many bytes; `held` is what a long transaction keeps the live slot's restart LSN behind its position.
+   */
   tick(grown: bigint, liveTo: bigint, held: bigint): void {
     this.now += this.wait
     this.walEnd += grown
@@ -31,7 +36,11 @@ class Simulation {
     this.live = liveTo
     const seen = Number(grown) / this.wait
     this.rate = Math.max(seen, (this.rate ?? 0) * 0.8)
-    const live = { confirmedFlushLsn: this.live, restartLsn: this.live - held, invalidation: undefined }
+    // PostgreSQL writes one every 15 seconds; what is written now counts with the next tick.
+    const snapshot = this.snapshot < this.live ? this.snapshot : this.live
+    const restartLsn = held > this.live - snapshot ? this.live - held : snapshot
+    if (this.now - this.#snapshotAt >= 15_000) this.#writeSnapshot()
+    const live = { confirmedFlushLsn: this.live, restartLsn, invalidation: undefined }
     const plan = planAnchors({
       now: new Date(this.now),
       slot,
@@ -40,10 +49,15 @@ class Simulation {
       anchors: this.anchors,
       window: { time, bytes },
       walRate: this.rate,
+      refreshedAt: this.refreshedAt,
       known: this.anchors.map(({ name }) => name),
       loss: this.loss,
     })
     this.loss = plan.loss
+    if (plan.refresh) {
+      this.refreshedAt = this.walEnd
+      this.#writeSnapshot()
+    }
     const dropped = new Set(plan.drops.map(({ name }) => name))
     this.anchors = this.anchors.filter(({ name }) => !dropped.has(name))
     if (plan.create !== undefined) {
@@ -53,6 +67,11 @@ class Simulation {
     }
     this.wait = plan.wait
     assert.ok(this.anchors.length <= anchors_max)
+  }
+
+  #writeSnapshot(): void {
+    this.snapshot = this.walEnd
+    this.#snapshotAt = this.now
   }
 
   get retained(): bigint {
@@ -84,11 +103,10 @@ const phases = fc.array(
   }),
   { minLength: 3, maxLength: 12, size: 'max' },
 )
-const restartGap = fc.integer({ min: 0, max: bytes / 16 })
 
 test('at rates that do not jump by more than the reserve, no anchor retains twice the bytes, and the window is whole', () => {
   fc.assert(
-    fc.property(phases, restartGap, (load, gap) => {
+    fc.property(phases, (load) => {
       const server = new Simulation()
       let rate = 0
       for (const { rate: aim, ticks } of load) {
@@ -96,12 +114,12 @@ test('at rates that do not jump by more than the reserve, no anchor retains twic
           // Load rises by a third a tick at most; a burst from rest is half of the smallest reserve.
           rate = Math.min(aim, Math.max((rate * 4) / 3, (bytes / 16 / server.wait) * 1000))
           const grown = BigInt(Math.round((rate * server.wait) / 1000))
-          server.tick(grown, server.walEnd + grown, BigInt(gap))
+          server.tick(grown, server.walEnd + grown, 0n)
           assert.ok(server.coversWindow, 'the window is not whole')
         }
       }
     }),
-    { numRuns: 100 },
+    { numRuns: 40 },
   )
 })
 

@@ -33,6 +33,7 @@ function plan(anchors: readonly Anchor[], changes: Partial<AnchorFacts> = {}) {
     anchors,
     window: { time: 24 * hour, bytes: 1000 },
     walRate: 0,
+    refreshedAt: undefined,
     known: undefined,
     loss: undefined,
     ...changes,
@@ -161,4 +162,15 @@ test.each([
     wait: 1000,
   })
   expect(plan([], { window })).toMatchObject({ drops: [], create: undefined, degraded: undefined, wait: 30_000 })
+})
+
+test.each([
+  ['a quarter of the window after the newest', 250, 63, undefined, true],
+  ['not before', 249, 63, undefined, false],
+  ['not while little WAL lies behind the live slot', 400, 62, undefined, false],
+  ['not again within a sixteenth of the window', 400, 500, walEnd - 61n, false],
+  ['but after it', 400, 500, walEnd - 62n, true],
+])('a snapshot is asked for: %s', (_, back, gap, refreshedAt, refresh) => {
+  const live = { confirmedFlushLsn: walEnd, restartLsn: walEnd - BigInt(gap), invalidation: undefined }
+  expect(plan([anchor(back, 1)], { live, refreshedAt }).refresh).toBe(refresh)
 })
