@@ -18,11 +18,18 @@ export interface CommandResult {
   readonly stderr: string
 }
 
-/** Runs a command of the built command line to its end; `killAfter`: SIGKILL after so many milliseconds. */
+/**
+ * Runs a command of the built command line to its end; `killAfter`: SIGKILL after so many milliseconds; `signal` is sent
+ * when `when` resolves.
+ */
 export async function runCommand(
   args: readonly string[],
   env: Record<string, string>,
-  { killAfter }: { readonly killAfter?: number } = {},
+  {
+    killAfter,
+    signal,
+    when,
+  }: { readonly killAfter?: number; readonly signal?: NodeJS.Signals; readonly when?: Promise<unknown> } = {},
 ): Promise<CommandResult> {
   const child = spawn(process.execPath, [main, ...args], {
     env: environment(env),
@@ -37,7 +44,12 @@ export async function runCommand(
     stderr += data
   })
   const killer = killAfter === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), killAfter)
-  const [code] = (await once(child, 'close')) as [number | null]
+  const closed = once(child, 'close')
+  if (signal !== undefined) {
+    await Promise.race([when, closed])
+    child.kill(signal)
+  }
+  const [code] = (await closed) as [number | null]
   clearTimeout(killer)
   return { code, stdout, stderr }
 }
