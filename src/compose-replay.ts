@@ -3,23 +3,21 @@ import { BridgeError } from './base/errors.ts'
 import type { Logger } from './base/log.ts'
 import { formatLsn } from './base/lsn.ts'
 import { parseTableName } from './base/sql.ts'
-import { makeSink } from './compose-sink.ts'
+import { connectFor, type OpenReplay, openPublishing, routingOptions } from './compose-publishing.ts'
 import type { LoadedConfig } from './config/load.ts'
-import { ReplayDeadLetters } from './dead-letter/replay-dead-letters.ts'
 import { type Destination, queueDestination, redirect } from './replay/destination.ts'
 import { compileFilter } from './replay/event-filter.ts'
 import { type ReplayRange, startOf } from './replay/range.ts'
 import { RateLimit } from './replay/rate-limit.ts'
 import { baseSlotFor, walFloor } from './replay/reach.ts'
 import { ReplayLedger } from './replay/replay-ledger.ts'
-import { CountOutput, PublishOutput, type ReplayOutput } from './replay/replay-output.ts'
-import type { ReplayPlan, ReplayProgress, ReplayRecord, ReplayRequest } from './replay/replay-record.ts'
+import { CountOutput, type ReplayOutput } from './replay/replay-output.ts'
+import type { ReplayPlan, ReplayRecord, ReplayRequest } from './replay/replay-record.ts'
 import { type ReplayParts, ReplayRun } from './replay/replay-run.ts'
 import { resolveColumns } from './routing/column-map.ts'
 import { compileGlob } from './routing/glob.ts'
 import { createRouting } from './routing/message.ts'
 import type { RoutedEvent } from './routing/routing.ts'
-import { connectCheckpoint } from './setup/checkpoint-connection.ts'
 import { withControl } from './setup/connect.ts'
 import type { FindEvent } from './setup/locate-position.ts'
 import type { OutboxNames } from './setup/outbox-guard.ts'
@@ -29,7 +27,6 @@ import { listReplaySlots } from './setup/replay-slots.ts'
 import { tableRangeOf } from './setup/replay-table.ts'
 import { routeExchanges } from './setup/route-exchanges.ts'
 import { sessionConnection } from './setup/session-connection.ts'
-import { ConfirmWindow } from './sink/confirm-window.ts'
 import { toSourceError } from './source/failure.ts'
 import { KeyTrail } from './source/key-trail.ts'
 import { PostgresSource } from './source/postgres-source.ts'
@@ -37,8 +34,6 @@ import type { Source, SourceRow, StartPosition } from './source/source.ts'
 import { TableSource } from './source/table-source.ts'
 
 const statementTimeout_ms = 10_000
-/** A body may be as large as PostgreSQL takes. */
-const deadLetterTimeout_ms = 60_000
 
 /** A row of the table has no position: all of them are one transaction at 0/0. */
 const tableRange: ReplayRange = { from: { lsn: 0n, rows: 0 }, to: { lsn: 1n, rows: 0 } }
@@ -51,15 +46,6 @@ export interface ReplayBasis {
   readonly request: ReplayRequest
   readonly log: Pick<Logger, 'info' | 'warn'>
   readonly onTick: () => void
-}
-
-/** A replay that publishes, with what is to be seen of it while it runs. */
-export interface OpenReplay {
-  readonly run: ReplayRun
-  readonly progress: () => ReplayProgress
-  /** Why the broker takes nothing at present; undefined when all is well. */
-  readonly trouble: () => BridgeError | undefined
-  close(): Promise<void>
 }
 
 /** `20260131235959-3fa2`: when it began, in UTC, and four random digits. */
@@ -77,61 +63,25 @@ export function makeLedger(loaded: LoadedConfig, id: string): ReplayLedger {
 }
 
 /** Assembles a replay from its concrete parts. Rejects with a BridgeError. */
-export async function openReplay(
+export function openReplay(
   basis: ReplayBasis,
   ledger: ReplayLedger,
-  { id, progress: before }: Pick<ReplayRecord, 'id' | 'progress'>,
+  record: Pick<ReplayRecord, 'id' | 'progress'>,
 ): Promise<OpenReplay> {
-  const { loaded, request } = basis
-  const { config } = loaded
-  const { order } = config.delivery
-  const window = new ConfirmWindow(config.sink.confirmWindow, { order, positions: 'sparse' })
-  window.reset(before.settled)
-  const keeper = new ReplayDeadLetters({
-    slot: config.source.slot,
-    replayId: id,
-    connect: () => connectFor(loaded, 'wal2rabbit replay dead letters', deadLetterTimeout_ms),
-    toError: (error, doing) => toSourceError(error, { doing }),
+  const { loaded, request, log } = basis
+  return openPublishing({
+    loaded,
+    ledger,
+    record,
+    log,
+    sink: destinationNeeds(loaded, request),
+    parts: async (output, trail) => ({
+      ...(await commonParts(basis, output, record.id, trail, record.progress.tableKey)),
+      admits: admitsOf(request),
+      redirect: (event) => redirect(event, destinationOf(request)),
+      rate: new RateLimit(request.rate),
+    }),
   })
-  const sink = await makeSink(loaded, {
-    window,
-    order,
-    keeper,
-    retry: config.delivery.retry,
-    log: basis.log,
-    ...destinationNeeds(loaded, request),
-  })
-  const trail = new KeyTrail()
-  const progress = (): ReplayProgress => {
-    const { confirmed, deadLettered, dropped } = sink.counters
-    const { settled } = window
-    return {
-      settled,
-      tableKey: trail.below(settled.partial?.rows ?? 0) ?? before.tableKey,
-      ...run.counts,
-      published: before.published + confirmed,
-      dead: before.dead + deadLettered,
-      dropped: before.dropped + dropped,
-    }
-  }
-  const run: ReplayRun = new ReplayRun({
-    ...(await commonParts(basis, new PublishOutput(window, sink), id, trail, before.tableKey)),
-    admits: admitsOf(request),
-    redirect: (event) => redirect(event, destinationOf(request)),
-    rate: new RateLimit(request.rate),
-    store: async () => ledger.store(progress()),
-    counts: before,
-  })
-  sink.start({ onProgress: () => run.onProgress(), onState: () => run.onProgress() })
-  return {
-    run,
-    progress,
-    trouble: () => (sink.state === 'open' ? undefined : sink.reason),
-    async close() {
-      await sink.stop()
-      await keeper.close()
-    },
-  }
 }
 
 /** Reads the range, publishes nothing and records nothing; tells each event that would be published to `visit`. */
@@ -188,17 +138,8 @@ async function commonParts(
   tableKey: string | undefined,
 ): Promise<CommonParts> {
   const { loaded, plan, onTick } = basis
-  const { config } = loaded
-  const routing = createRouting({
-    columns: resolveColumns(config.source.columns),
-    exchange: config.sink.exchange,
-    routingKey: config.sink.routingKey,
-    routes: config.routes,
-    unroutable: config.delivery.unroutable,
-    maxMessageSize: config.sink.maxMessageSize,
-    replayId,
-    positions: plan.source === 'wal' ? 'known' : 'unknown',
-  })
+  const positions = plan.source === 'wal' ? 'known' : 'unknown'
+  const routing = createRouting({ ...routingOptions(loaded), replayId, positions })
   if (plan.source === 'wal') {
     return { range: plan.range, newSource: (start) => openWal(loaded, start), routing, output, onTick }
   }
@@ -297,15 +238,4 @@ async function onControl<T>(
   const { connectTimeout } = loaded.config.source
   const options = { applicationName: 'wal2rabbit replay', statementTimeout: statementTimeout_ms, connectTimeout }
   return withControl({ ...options, url: await loaded.sourceUrl() }, doing, work)
-}
-
-async function connectFor(loaded: LoadedConfig, applicationName: string, statementTimeout: number) {
-  const { connectTimeout } = loaded.config.source
-  return connectCheckpoint({
-    url: await loaded.sourceUrl(),
-    applicationName,
-    statementTimeout,
-    connectTimeout,
-    purpose: 'replay',
-  })
 }

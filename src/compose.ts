@@ -12,6 +12,7 @@ import { version } from './base/version.ts'
 import { Bridge } from './bridge.ts'
 import { CheckpointMemory, PostgresCheckpoint } from './checkpoint/postgres-checkpoint.ts'
 import { makeAnchorKeeper } from './compose-anchors.ts'
+import { routingOptions } from './compose-publishing.ts'
 import { makeSink } from './compose-sink.ts'
 import type { LoadedConfig } from './config/load.ts'
 import { DeadLetterStore } from './dead-letter/dead-letter-store.ts'
@@ -77,7 +78,7 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
     const checkpoint = makeCheckpoint(loaded, url, memory)
     const bridge = new Bridge({
       source: makeSource(loaded, url, received, checkpoint),
-      routing: makeRouting(loaded),
+      routing: createRouting(routingOptions(loaded)),
       window,
       sink,
       lease,
@@ -156,17 +157,6 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
       return report
     },
   }
-}
-
-function makeRouting({ config }: LoadedConfig) {
-  return createRouting({
-    columns: resolveColumns(config.source.columns),
-    exchange: config.sink.exchange,
-    routingKey: config.sink.routingKey,
-    routes: config.routes,
-    unroutable: config.delivery.unroutable,
-    maxMessageSize: config.sink.maxMessageSize,
-  })
 }
 
 /** Rows that cannot be delivered are kept in the database of the stored LSN, so that both go back together. */

@@ -22,6 +22,9 @@ export type FailPointName =
   | 'replay-started'
   | 'replay-row'
   | 'replay-stored'
+  | 'backfill-snapshot'
+  | 'backfill-published'
+  | 'backfill-slot'
 
 /** Set by tests that load this module before the program; nothing in the program sets it. */
 export const failPoints: { hit: ((name: FailPointName) => void) | undefined } = { hit: undefined }

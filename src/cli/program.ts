@@ -7,7 +7,6 @@ import { addDeadLettersCommand } from './dead-letters.ts'
 import { reportFailure } from './failure.ts'
 import { addInitCommand } from './init.ts'
 import { addReplayCommand } from './replay.ts'
-import { addRewindCommand } from './rewind.ts'
 import { addRunCommand } from './run.ts'
 import { addStatusCommand } from './status.ts'
 
@@ -21,7 +20,6 @@ const commands: readonly AddCommand[] = [
   addStatusCommand,
   addCheckpointsCommand,
   addReplayCommand,
-  addRewindCommand,
   addDeadLettersCommand,
 ]
 

@@ -1,9 +1,9 @@
+import { inTransaction } from '../base/in-transaction.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { holdParked, releaseParked } from './parked-aggregates.ts'
 import { type Candidate, firstBatch, heads_max, headsOfAggregates, sendableHeads } from './plan-retry.ts'
 import type { Selection } from './selection.ts'
 import type { BatchResult } from './send-batch.ts'
-import { inTransaction } from './settle-dead-letters.ts'
 
 export interface DrainOptions {
   readonly client: PostgresClient

@@ -1,3 +1,4 @@
+import { inTransaction } from '../base/in-transaction.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { drainAggregates } from './aggregate-drain.ts'
 import type { DeadLetter } from './dead-letter.ts'
@@ -6,13 +7,7 @@ import { type Candidate, firstBatch, nextPage, withoutOvertaking } from './plan-
 import type { Outcome, Redeliverer, Rerouting } from './publish-again.ts'
 import type { Selection } from './selection.ts'
 import { type BatchResult, sendBatch } from './send-batch.ts'
-import {
-  inTransaction,
-  noteFailure,
-  removeDeadLetters,
-  takeDeadLetters,
-  takeForDiscard,
-} from './settle-dead-letters.ts'
+import { noteFailure, removeDeadLetters, takeDeadLetters, takeForDiscard } from './settle-dead-letters.ts'
 
 export interface RedeliveryOptions {
   /** A connection of its own. */

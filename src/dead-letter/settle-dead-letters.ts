@@ -10,20 +10,6 @@ import {
   wholeColumnsSql,
 } from './dead-letter.ts'
 
-/** Runs `work` in a transaction of this connection. Rejects with what it or the commit rejects with. */
-export async function inTransaction<T>(client: PostgresClient, work: () => Promise<T>): Promise<T> {
-  await client.query({ text: 'BEGIN' })
-  try {
-    const result = await work()
-    await client.query({ text: 'COMMIT' })
-    return result
-  } catch (error) {
-    // The connection may be gone; the first error counts.
-    await client.query({ text: 'ROLLBACK' }).catch(() => undefined)
-    throw error
-  }
-}
-
 /** Takes these dead letters for the transaction, by position; those that somebody else has taken are left out. */
 export async function takeDeadLetters(client: PostgresClient, ids: readonly string[]): Promise<WholeDeadLetter[]> {
   const { rows } = await client.query({

@@ -1,9 +1,12 @@
 import { BridgeError, type ErrorCode } from '../base/errors.ts'
+import { inTransaction } from '../base/in-transaction.ts'
 import { formatLsn, type Lsn } from '../base/lsn.ts'
-import { quoteLiteral } from '../base/sql.ts'
+import { quoteLiteral, quoteTable } from '../base/sql.ts'
 import { recordHistory } from '../checkpoint/checkpoint-history.ts'
 import type { ServerFacts } from '../checkpoint/server-facts.ts'
+import type { ReplayRecord } from '../replay/replay-record.ts'
 import { createSlot } from '../source/slot.ts'
+import { findBackfills, settleBackfills } from './backfill-record.ts'
 import { attempt } from './connect.ts'
 import type { InitContext, InitStep, PlannedStep } from './init-step.ts'
 import { judgePosition, lookAtPosition, type PositionFacts } from './position-facts.ts'
@@ -26,8 +29,7 @@ const gapCodes: readonly ErrorCode[] = [
 export async function planPosition(context: InitContext): Promise<PlannedStep[]> {
   const found = await lookAtPosition(context.client, context.slot)
   const { slot, row } = found
-  if (row === undefined && slot === undefined)
-    return [slotStep(context), checkpointStep(context, found.server, undefined)]
+  if (row === undefined && slot === undefined) return planFirst(context, found.server)
   const problem = await judgePosition(found, context)
   if (problem === undefined) {
     const kept: InitStep = { name: `slot ${context.slot}`, outcome: 'kept', sql: '' }
@@ -46,7 +48,44 @@ export async function planPosition(context: InitContext): Promise<PlannedStep[]>
   return gapSteps(context, found, problem)
 }
 
-function slotStep({ client, slot, plugin, notice }: InitContext, drop = false): PlannedStep {
+/** Rows that are in the table already are none of the stream's, and a backfill that has begun must not be forgotten. */
+async function planFirst(context: InitContext, server: ServerFacts): Promise<PlannedStep[]> {
+  const unfinished = context.acceptGap ? undefined : await unfinishedBackfill(context)
+  if (unfinished !== undefined) {
+    const { id, progress } = unfinished
+    throw new BridgeError(
+      'SLOT_MISSING',
+      `backfill ${id} of slot ${context.slot} settled ${progress.published + progress.dead + progress.dropped} rows and came to no slot. "wal2rabbit init --backfill" completes it, "wal2rabbit init --accept-gap" goes on without the rows that it left out`,
+    )
+  }
+  const note = (await hasRows(context))
+    ? 'the rows that are in the table already are not sent: "wal2rabbit init --backfill", in place of "init", publishes them first'
+    : undefined
+  return [slotStep(context, { note }), checkpointStep(context, server)]
+}
+
+async function unfinishedBackfill({ client, slot }: InitContext): Promise<ReplayRecord | undefined> {
+  const found = await client.query({ text: `SELECT to_regclass('wal2rabbit.replay') IS NOT NULL AS found` })
+  if (found.rows[0]!.found !== true) return undefined
+  const { published, interrupted } = await findBackfills(client, slot)
+  return published ?? interrupted[0]
+}
+
+/** False also where it cannot be told: before the table is made, or for a role that may not read it. */
+async function hasRows({ client, table }: InitContext): Promise<boolean> {
+  const name = quoteTable(table)
+  const may = await client.query({
+    text: 'SELECT coalesce(has_table_privilege(to_regclass($1), $2), false) AS may',
+    values: [name, 'SELECT'],
+  })
+  if (may.rows[0]!.may !== true) return false
+  return (await client.query({ text: `SELECT EXISTS (SELECT FROM ${name}) AS found` })).rows[0]!.found === true
+}
+
+function slotStep(
+  { client, slot, plugin, notice }: InitContext,
+  { drop = false, note }: { readonly drop?: boolean; readonly note?: string | undefined } = {},
+): PlannedStep {
   const dropSql = `SELECT pg_drop_replication_slot(${quoteLiteral(slot)});`
   // A statement of its own: a slot cannot be created in a transaction that has written.
   const createSql = `SELECT pg_create_logical_replication_slot(${quoteLiteral(slot)}, ${quoteLiteral(plugin)});`
@@ -54,13 +93,15 @@ function slotStep({ client, slot, plugin, notice }: InitContext, drop = false): 
     name: `slot ${slot}`,
     outcome: 'created',
     sql: drop ? `${dropSql}\n${createSql}` : createSql,
+    ...(note !== undefined && { detail: note }),
     apply: async () => {
       if (drop) await attempt(`dropping slot ${slot}`, () => client.query({ text: dropSql }))
       const text = `creating slot ${slot} waits for the transactions that were already writing to end (see pg_stat_activity)`
       const timer = setTimeout(() => notice(text), 3000)
       try {
         const lsn = await attempt(`creating slot ${slot}`, () => createSlot(client, slot, plugin))
-        return { detail: `streams what commits from ${formatLsn(lsn)} on` }
+        const streams = `streams what commits from ${formatLsn(lsn)} on`
+        return { detail: note === undefined ? streams : `${streams}; ${note}` }
       } finally {
         clearTimeout(timer)
       }
@@ -68,8 +109,11 @@ function slotStep({ client, slot, plugin, notice }: InitContext, drop = false): 
   }
 }
 
-/** Stores where the slot stands; `known` is that position when the slot is there already. */
-function checkpointStep({ client, slot }: InitContext, server: ServerFacts, known: Lsn | undefined): PlannedStep {
+/**
+ * Stores where the slot stands; `known` is that position when the slot is there already. From then on an unfinished
+ * backfill is none any more.
+ */
+export function checkpointStep({ client, slot }: InitContext, server: ServerFacts, known?: Lsn): PlannedStep {
   const sql = `INSERT INTO wal2rabbit.checkpoint (slot, lsn, system_identifier, timeline)
   SELECT slot_name, confirmed_flush_lsn, ${quoteLiteral(server.systemIdentifier)}, ${server.timeline}
   FROM pg_replication_slots WHERE slot_name = ${quoteLiteral(slot)}
@@ -80,7 +124,13 @@ function checkpointStep({ client, slot }: InitContext, server: ServerFacts, know
     sql,
     ...(known !== undefined && { detail: `stored LSN ${formatLsn(known)}` }),
     apply: async () => {
-      const { rows } = await attempt('storing the first checkpoint', () => client.query({ text: sql }))
+      const { rows } = await attempt('storing the first checkpoint', () =>
+        inTransaction(client, async () => {
+          const stored = await client.query({ text: sql })
+          await settleBackfills(client, slot)
+          return stored
+        }),
+      )
       await recordHistory(client, slot, 'start')
       return rows[0] === undefined ? { outcome: 'kept' } : { detail: `stored LSN ${rows[0].lsn}` }
     },
@@ -94,7 +144,7 @@ function gapSteps(context: InitContext, found: PositionFacts, problem: BridgeErr
   if (slot !== undefined && slot.invalidation === undefined) {
     return [{ name: `slot ${slot.name}`, outcome: 'kept', sql: '' }, moved]
   }
-  return [slotStep(context, slot !== undefined), moved]
+  return [slotStep(context, { drop: slot !== undefined }), moved]
 }
 
 function moveCheckpointStep(context: InitContext, { row, server }: PositionFacts, problem: BridgeError): PlannedStep {

@@ -6,7 +6,8 @@ import type { ColumnMap } from '../routing/column-map.ts'
 export interface InitStep {
   /** `table "public"."outbox"`, `slot wal2rabbit`. */
   readonly name: string
-  readonly outcome: 'kept' | 'created' | 'changed'
+  /** `stopped`: on request; the steps after it are not carried out. */
+  readonly outcome: 'kept' | 'created' | 'changed' | 'stopped'
   /** What was or, in a dry run, would be executed; empty when kept or when it is no SQL. */
   readonly sql: string
   /** What the operator should know of it. */
@@ -23,6 +24,8 @@ export interface PlannedStep extends InitStep {
 export interface InitContext {
   readonly client: PostgresClient
   readonly url: string
+  /** Milliseconds. */
+  readonly connectTimeout: number
   readonly slot: string
   readonly publication: string
   readonly plugin: 'pgoutput' | 'wal2json'

@@ -2,11 +2,12 @@ import { parseTableName } from '../base/sql.ts'
 import { type ColumnSetting, resolveColumns } from '../routing/column-map.ts'
 import type { PrepareOptions } from '../sink/broker-setup.ts'
 import { attempt, defaultConnectTimeout, withControl } from './connect.ts'
+import { planBackfill, planBackfillDry } from './init-backfill.ts'
 import { initBroker } from './init-broker.ts'
 import { planPublication, planSchema, planTable } from './init-outbox.ts'
 import { planPosition } from './init-position.ts'
 import type { InitContext, InitStep, PlannedStep } from './init-step.ts'
-import { takeSetupLock } from './setup-lock.ts'
+import type { PublishBackfill } from './run-backfill.ts'
 
 export interface InitOptions {
   readonly url: string
@@ -22,6 +23,8 @@ export interface InitOptions {
   readonly broker: Omit<PrepareOptions, 'create'> | undefined
   /** Looks and tells, changes nothing. */
   readonly dryRun: boolean
+  /** Publishes the rows that are there already, before slot and checkpoint are made; undefined leaves them unsent. */
+  readonly backfill?: PublishBackfill | undefined
   /** Goes on although events between the stored LSN and the slot are lost to the stream. */
   readonly acceptGap: boolean
   /** Called with each step as it is done. */
@@ -29,6 +32,9 @@ export interface InitOptions {
   /** Called with a line for the operator while something takes long. */
   readonly onNotice?: (text: string) => void
 }
+
+/** "w2r" and 2: the key of the advisory lock that one `init` at a time holds. */
+const initLock = 0x7732_7202
 
 /**
  * Creates or upgrades everything that the bridge needs, and tells for each object whether it was kept, created or
@@ -48,10 +54,11 @@ export async function runInit(options: InitOptions): Promise<InitStep[]> {
   const control = { url, applicationName: 'wal2rabbit init', statementTimeout: 0, connectTimeout }
   await withControl(control, 'preparing PostgreSQL', async (client) => {
     // For the session, not for a transaction: a slot cannot be created in one that has written.
-    if (!options.dryRun) await takeSetupLock(client)
+    if (!options.dryRun) await client.query({ text: 'SELECT pg_advisory_lock($1)', values: [initLock] })
     const context: InitContext = {
       client,
       url: options.url,
+      connectTimeout,
       slot: options.slot,
       publication: options.publication,
       plugin: options.plugin,
@@ -70,10 +77,21 @@ export async function runInit(options: InitOptions): Promise<InitStep[]> {
     if (options.broker !== undefined) {
       for (const step of await initBroker(options.broker, options.dryRun)) note(step)
     }
-    const steps = await attempt('looking at slot and checkpoint', () => planPosition(context))
-    for (const step of steps) await carryOut(step)
+    const steps = await attempt('looking at slot and checkpoint', () => planStart(context, options))
+    for (const step of steps) {
+      await carryOut(step)
+      if (done.at(-1)?.outcome === 'stopped') break
+    }
   })
   return done
+}
+
+async function planStart(context: InitContext, { backfill, dryRun }: InitOptions): Promise<PlannedStep[]> {
+  if (backfill === undefined) return planPosition(context)
+  if (dryRun) return planBackfillDry(context)
+  // While rows are published, this connection may have nothing to do for hours.
+  await context.client.query({ text: 'SET idle_session_timeout = 0' })
+  return planBackfill(context, backfill)
 }
 
 async function finish({ apply, ...step }: PlannedStep, dryRun: boolean): Promise<InitStep> {

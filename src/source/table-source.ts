@@ -5,7 +5,6 @@ import type { Lsn } from '../base/lsn.ts'
 import { type CommitTime, parseCommitTime } from './commit-time.ts'
 import { CopyStream } from './copy-stream.ts'
 import { decodeCopyRow } from './copy-text.ts'
-import { KeyTrail } from './key-trail.ts'
 import type {
   Source,
   SourceCounters,
@@ -54,7 +53,6 @@ export class TableSource implements Source {
   readonly #createdAt: number
   /** A timestamp without time zone is taken as UTC, which is what the session is set to. */
   readonly #zone: '' | '+00'
-  readonly #trail = new KeyTrail()
   readonly #stream: CopyStream
   #handlers: SourceHandlers | undefined
   #began: CommitTime | undefined
@@ -94,11 +92,6 @@ export class TableSource implements Source {
   /** Where a row of this source stands: `after` of a range that is to go on there. */
   orderKeyOf(row: SourceRow): string {
     return this.#order.keyOf(row.tuple)
-  }
-
-  /** The same for a row with a number below `ordinal`, about the last of them; undefined when there was none. */
-  orderKeyBelow(ordinal: number): string | undefined {
-    return this.#trail.below(ordinal)
   }
 
   /**
@@ -175,8 +168,6 @@ export class TableSource implements Source {
     if (!this.#isOpen || this.#isStopped || this.#events.length === 0) return
     const events = this.#events
     this.#events = []
-    const last = events.findLast((event) => event.kind === 'row')
-    if (last !== undefined) this.#trail.note(last.ordinal, this.orderKeyOf(last))
     try {
       this.#handlers!.onEvents(events)
     } catch (error) {

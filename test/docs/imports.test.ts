@@ -14,7 +14,7 @@ const stages = ['source', 'routing', 'sink', 'checkpoint', 'replay', 'dead-lette
 const edges = ['setup', 'config', 'admin', 'cli']
 const contracts = ['Source', 'Routing', 'Sink', 'Checkpoint']
 
-const roots = ['compose.ts', 'compose-sink.ts', 'compose-replay.ts']
+const roots = ['compose.ts', 'compose-sink.ts', 'compose-replay.ts', 'compose-backfill.ts']
 
 const src = new URL('../../src/', import.meta.url)
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' })

@@ -135,21 +135,6 @@ test('a read goes on at the key of any row, and repeats that row and those that 
   }
 })
 
-test('where to go on is known for each number, and never lies above it', async () => {
-  const stage = await open()
-  await stage.sql('INSERT INTO outbox (id) SELECT generate_series(1, 20000)')
-  const { source, rows, batches } = await stage.readTable()
-  expect(batches.length).toBeGreaterThan(10)
-  expect(source.orderKeyBelow(1)).toBeUndefined()
-  for (let ordinal = 5000; ordinal <= 20_000; ordinal += 5000) {
-    const key = source.orderKeyBelow(ordinal)
-    const index = rows.findIndex((row) => source.orderKeyOf(row) === key)
-    expect(index).toBeGreaterThan(ordinal - 5000)
-    expect(index).toBeLessThan(ordinal)
-  }
-  expect(source.orderKeyBelow(20_000)).toBe(source.orderKeyOf(rows.at(-1)!))
-})
-
 test('the row filter of a publication and its list of columns hold for the table as well', async () => {
   const stage = await open()
   await stage.sql(

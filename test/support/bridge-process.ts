@@ -18,21 +18,24 @@ export interface CommandResult {
   readonly stderr: string
 }
 
-/**
- * Runs a command of the built command line to its end; `killAfter`: SIGKILL after so many milliseconds; `signal` is sent
- * when `when` resolves.
- */
+export interface CommandOptions {
+  /** SIGKILL after so many milliseconds. */
+  readonly killAfter?: number
+  /** The process kills itself there: `name` or `name:nth`, see src/base/fail-point.ts. */
+  readonly failPoint?: string
+  /** Called with all that it said so far on standard error, and a way to send it a signal. */
+  readonly onNote?: (stderr: string, signal: (signal: NodeJS.Signals) => void) => void
+}
+
+/** Runs a command of the built command line to its end. */
 export async function runCommand(
   args: readonly string[],
   env: Record<string, string>,
-  {
-    killAfter,
-    signal,
-    when,
-  }: { readonly killAfter?: number; readonly signal?: NodeJS.Signals; readonly when?: Promise<unknown> } = {},
+  { killAfter, failPoint, onNote }: CommandOptions = {},
 ): Promise<CommandResult> {
-  const child = spawn(process.execPath, [main, ...args], {
-    env: environment(env),
+  const nodeOptions = failPoint === undefined ? [] : ['--import', resolve(import.meta.dirname, 'fail-points.mjs')]
+  const child = spawn(process.execPath, [...nodeOptions, main, ...args], {
+    env: environment({ ...env, ...(failPoint !== undefined && { WAL2RABBIT_FAIL_POINT: failPoint }) }),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let stdout = ''
@@ -42,14 +45,10 @@ export async function runCommand(
   })
   child.stderr.on('data', (data) => {
     stderr += data
+    onNote?.(stderr, (signal) => child.kill(signal))
   })
   const killer = killAfter === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), killAfter)
-  const closed = once(child, 'close')
-  if (signal !== undefined) {
-    await Promise.race([when, closed])
-    child.kill(signal)
-  }
-  const [code] = (await closed) as [number | null]
+  const [code] = (await once(child, 'close')) as [number | null]
   clearTimeout(killer)
   return { code, stdout, stderr }
 }

@@ -10,6 +10,8 @@ export interface StageOptions {
   readonly amqpUrl: string
   readonly queueType?: 'quorum' | 'classic'
   readonly env?: Record<string, string>
+  /** False leaves `init` to the test; the exchange is there all the same, so that the queue can be bound. */
+  readonly init?: boolean
 }
 
 /** One outbox, one slot, one exchange with one queue bound to everything, and a bridge that is not yet started. */
@@ -25,7 +27,7 @@ export class Stage {
     this.bridge = bridge
   }
 
-  /** Runs `init` and declares the queue. */
+  /** Runs `init` and declares the queue, which takes all. */
   static async create(options: StageOptions): Promise<Stage> {
     const name = uniqueName('stage').replaceAll('-', '_')
     const bridge = await BridgeProcess.create({
@@ -36,9 +38,12 @@ export class Stage {
       ...options.env,
     })
     const stage = new Stage(name, options, bridge)
-    const init = await runCommand(['init'], bridge.env)
-    if (init.code !== 0) throw new Error(`init failed: ${init.stderr}`)
+    if (options.init !== false) {
+      const init = await runCommand(['init'], bridge.env)
+      if (init.code !== 0) throw new Error(`init failed: ${init.stderr}`)
+    }
     await stage.withChannel(async (channel) => {
+      await channel.assertExchange(name, 'topic', { durable: true })
       await channel.assertQueue(name, {
         durable: true,
         arguments: { 'x-queue-type': options.queueType ?? 'quorum' },

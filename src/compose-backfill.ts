@@ -1,0 +1,54 @@
+import { formatLsn } from './base/lsn.ts'
+import { type OpenReplay, openPublishing, type PublishingOptions, routingOptions } from './compose-publishing.ts'
+import { RateLimit } from './replay/rate-limit.ts'
+import { createRouting } from './routing/message.ts'
+import type { BackfillJob } from './setup/run-backfill.ts'
+import { sessionConnection } from './setup/session-connection.ts'
+import { TableSource } from './source/table-source.ts'
+
+/** A backfill starts over from its first row: servers may be away for longer than a replay waits; milliseconds. */
+const patience = 10 * 60_000
+
+/**
+ * Publishes the rows of a backfill as first deliveries: to where the live stream will send them, without `wal-replay`,
+ * under the last position before it. Rejects with a BridgeError.
+ */
+export function openBackfill(
+  options: Pick<PublishingOptions, 'loaded' | 'ledger' | 'record' | 'log'>,
+  { table, range, plan, snapshotId }: BackfillJob,
+  onTick: () => void,
+): Promise<OpenReplay> {
+  const { loaded } = options
+  const commitLsn = plan.range.to.lsn - 1n
+  const position = { commitLsn, commitLsnText: formatLsn(commitLsn) }
+  return openPublishing({
+    ...options,
+    parts: async (_output, trail) => {
+      let source: TableSource | undefined
+      return {
+        range: plan.range,
+        routing: createRouting(routingOptions(loaded)),
+        newSource: async ({ partial }) => {
+          const connection = sessionConnection(await loaded.sourceUrl(), loaded.config.source.connectTimeout)
+          const after = trail.below(Number.MAX_SAFE_INTEGER)
+          const rest = { ...range, after }
+          source = new TableSource({
+            connection,
+            table,
+            range: rest,
+            position,
+            snapshotId,
+            firstOrdinal: partial?.rows ?? 0,
+          })
+          return source
+        },
+        onPushed: (row) => trail.note(row.ordinal, source!.orderKeyOf(row)),
+        admits: () => true,
+        redirect: (event) => event,
+        rate: new RateLimit(undefined),
+        onTick,
+        patience,
+      }
+    },
+  })
+}
