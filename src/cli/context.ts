@@ -9,6 +9,8 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
 interface Stream {
   write(text: string): unknown
   readonly isTTY?: boolean
+  /** Of a terminal. */
+  readonly columns?: number
 }
 
 /** The process around a command: where it reads from and prints to. */

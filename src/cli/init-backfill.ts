@@ -7,7 +7,7 @@ import type { BackfillJob, PublishBackfill } from '../setup/run-backfill.ts'
 import { type CliContext, printNote } from './context.ts'
 import { doneBy } from './done-by.ts'
 import { Progress } from './progress.ts'
-import { formatCount, fractionOf, progressText } from './replay-report.ts'
+import { countOf, fractionOf, progressText } from './replay-report.ts'
 import { stopOnSignals } from './stop-signals.ts'
 
 const silent = { info() {}, warn() {} }
@@ -23,7 +23,7 @@ export function backfillPublisher(context: CliContext, loaded: LoadedConfig): Pu
     const request = { from: 'backfill', where: [] }
     try {
       await ledger.begin({ kind: 'backfill', startedBy: doneBy(), request, plan: job.plan }, start)
-      printNote(context, `backfill ${id}: ${formatCount(job.rows)} rows`)
+      printNote(context, `backfill ${id}: ${countOf(job.rows, 'row')}`)
       const none = { read: 0, matched: 0, published: 0, dead: 0, dropped: 0 }
       const record = { id, progress: { settled: start, tableKey: undefined, ...none } }
       return await publish(context, { loaded, ledger, record, log: silent }, job)

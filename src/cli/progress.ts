@@ -4,6 +4,8 @@ import { type CliContext, printNote } from './context.ts'
 const lineInterval = 5000
 const barInterval = 100
 const barWidth = 30
+/** A shorter one says nothing: the text alone is shown. */
+const barWidth_least = 10
 
 /** How far a command is: a bar on a terminal, a line every few seconds elsewhere; on standard error. */
 export class Progress {
@@ -30,8 +32,12 @@ export class Progress {
       printNote(this.#context, text)
       return
     }
-    const filled = Math.round(Math.min(1, Math.max(0, fraction ?? 0)) * barWidth)
-    this.#context.stderr.write(`\r[${'#'.repeat(filled)}${'.'.repeat(barWidth - filled)}] ${text}\u001b[K`)
+    // A line that wraps would stay behind with every bar.
+    const columns = this.#context.stderr.columns ?? 80
+    const width = Math.max(0, Math.min(barWidth, columns - text.length - 4))
+    const filled = Math.round(Math.min(1, Math.max(0, fraction ?? 0)) * width)
+    const bar = width < barWidth_least ? '' : `[${'#'.repeat(filled)}${'.'.repeat(width - filled)}] `
+    this.#context.stderr.write(`\r${(bar + this.#context.scrub(text)).slice(0, columns - 1)}\u001b[K`)
     this.#bar = true
   }
 

@@ -1,9 +1,19 @@
 import { formatLsn } from '../base/lsn.ts'
 import type { ReplayPlan, ReplayProgress, ReplayRecord, ReplayRequest } from '../replay/replay-record.ts'
+import type { RoutedEvent } from '../routing/routing.ts'
 
-/** How far along the range a replay is, from 0 to 1; of `total` rows where they are counted. */
-export function fractionOf({ range, source }: ReplayPlan, progress: ReplayProgress, total: number | undefined): number {
-  if (source === 'table') return total === undefined || total === 0 ? 0 : Math.min(1, progress.read / total)
+/**
+ * How far along the range a replay is, from 0 to 1; `expected`: how many rows it will read, about, where that is known.
+ * Otherwise by LSN, of which other tables of the cluster use up most.
+ */
+export function fractionOf(
+  { range, source }: ReplayPlan,
+  progress: ReplayProgress,
+  expected: number | undefined,
+): number {
+  // The estimate may be too low.
+  if (expected !== undefined && expected > 0) return Math.min(0.99, progress.read / expected)
+  if (source === 'table') return 0
   const { from, to } = range
   const whole = to.lsn - from.lsn
   if (whole <= 0n) return 1
@@ -11,7 +21,7 @@ export function fractionOf({ range, source }: ReplayPlan, progress: ReplayProgre
   return Math.min(1, Math.max(0, Number(reached) / Number(whole)))
 }
 
-/** `12,345 events, 2,100/s, 45 % (16/B374D848), 12 s left`. Rates are events settled a second since the start. */
+/** `12,345 events, 2,100/s, 45 %, 12 s left, at 16/B374D848`. Rates are events settled a second since the start. */
 export function progressText(
   fraction: number,
   progress: ReplayProgress,
@@ -21,17 +31,22 @@ export function progressText(
   const done = settledOf(progress) - settledOf(began)
   const rate = elapsed_s > 0 ? Math.round(done / elapsed_s) : 0
   const left = fraction > 0.01 && fraction < 1 ? `, ${formatSeconds((elapsed_s * (1 - fraction)) / fraction)} left` : ''
-  const failed = progress.dead > 0 ? `, ${formatCount(progress.dead)} dead letters` : ''
-  const at = progress.settled.lsn > 1n ? ` (${formatLsn(progress.settled.lsn)})` : ''
-  return `${formatCount(settledOf(progress))} events, ${formatCount(rate)}/s, ${Math.floor(fraction * 100)} %${at}${left}${failed}`
+  const dead = progress.dead > 0 ? `, ${countOf(progress.dead, 'dead letter')}` : ''
+  const at = progress.settled.lsn > 1n ? `, at ${formatLsn(progress.settled.lsn)}` : ''
+  return `${countOf(settledOf(progress), 'event')}, ${formatCount(rate)}/s, ${Math.floor(fraction * 100)} %${left}${dead}${at}`
 }
 
 function settledOf({ published, dead, dropped }: ReplayProgress): number {
   return published + dead + dropped
 }
 
-export function formatCount(count: number): string {
+function formatCount(count: number): string {
   return count.toLocaleString('en-US')
+}
+
+/** `1 event`, `12,345 events`. */
+export function countOf(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`
 }
 
 function formatSeconds(seconds: number): string {
@@ -39,31 +54,89 @@ function formatSeconds(seconds: number): string {
   return seconds < 6000 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`
 }
 
-/** `from 16/B374D848 to 16/B4000000`, as resolved; with the times that narrow it. */
-export function describeRange({ range }: ReplayPlan): string {
+/** `LSN 16/B374D848 to 16/B4000000, committed at 2026-01-31T09:00:00.000000Z or later`, as resolved. */
+export function describeRange({ range, source }: ReplayPlan): string {
   const { from, to, committedFrom, committedBefore } = range
-  const place = ({ lsn, rows }: typeof from) => (rows === 0 ? formatLsn(lsn) : `${formatLsn(lsn)}#${rows}`)
-  const since = committedFrom === undefined ? '' : `, from ${committedFrom} on`
-  const until = committedBefore === undefined ? '' : `, before ${committedBefore}`
-  return `from ${place(from)} to ${place(to)}${since}${until}`
+  const place = ({ lsn, rows }: typeof from) => (rows === 0 ? formatLsn(lsn) : positionText(lsn, rows))
+  const times = [
+    committedFrom === undefined ? undefined : `at ${committedFrom} or later`,
+    committedBefore === undefined ? undefined : `before ${committedBefore}`,
+  ].filter((text) => text !== undefined)
+  const verb = source === 'wal' ? 'committed' : 'created'
+  const narrowed = times.length === 0 ? '' : `, ${verb} ${times.join(' and ')}`
+  return `LSN ${place(from)} to ${place(to)}${narrowed}`
 }
 
-/** The stable JSON form of a replay. LSNs are text, times ISO 8601 in UTC. `state`: `interrupted` when nobody runs it. */
+function positionText(lsn: bigint, rows: number): string {
+  return `${formatLsn(lsn)}#${rows}`
+}
+
+/** An event of a dry run. Position and commit time are null where they are not known: from the table. */
+export function describeEvent(event: RoutedEvent, { source }: ReplayPlan): EventFacts {
+  const { eventId, aggregateType, aggregateId, type, message, origin } = event
+  const known = source === 'wal'
+  return {
+    committedAt: known ? origin.transaction.committedAt : null,
+    position: known ? positionText(event.commitLsn, event.ordinal) : null,
+    eventId,
+    aggregateType,
+    aggregateId,
+    type,
+    exchange: message?.exchange ?? null,
+    routingKey: message?.routingKey ?? null,
+  }
+}
+
+type EventFacts = Readonly<
+  Record<
+    'committedAt' | 'position' | 'eventId' | 'aggregateType' | 'aggregateId' | 'type' | 'exchange' | 'routingKey',
+    string | null
+  >
+>
+
+/** The same as a line of a table. */
+export function eventLine(
+  which: string,
+  { aggregateType, aggregateId, exchange, routingKey, ...event }: EventFacts,
+): object {
+  const aggregate = aggregateType === null ? null : `${aggregateType}/${aggregateId ?? ''}`
+  const { committedAt, position, type, eventId } = event
+  const to = exchange === '' ? { exchange: '(default)' } : { exchange }
+  return { '': which, committedAt, position, aggregate, type, eventId, ...to, routingKey }
+}
+
+/** The stable JSON form of a range. LSNs are text, times ISO 8601 in UTC; null where nothing narrows it. */
+export function rangeFacts({ range, source }: ReplayPlan): object {
+  return {
+    source,
+    fromLsn: formatLsn(range.from.lsn),
+    fromRows: range.from.rows,
+    toLsn: formatLsn(range.to.lsn),
+    toRows: range.to.rows,
+    committedFrom: range.committedFrom ?? null,
+    committedBefore: range.committedBefore ?? null,
+  }
+}
+
+/** `interrupted`: nobody runs it, and it has not come to its end. */
+export function stateOf({ state, locked }: Pick<ReplayRecord, 'state' | 'locked'>): string {
+  return state === 'running' && !locked ? 'interrupted' : state
+}
+
+/** The stable JSON form of a replay. LSNs are text, times ISO 8601 in UTC. */
 export function describeReplay(record: ReplayRecord): object {
   const { plan, progress } = record
   return {
     id: record.id,
     kind: record.kind,
-    state: record.state === 'running' && !record.locked ? 'interrupted' : record.state,
-    source: plan.source,
+    state: stateOf(record),
     startedBy: record.startedBy,
     role: record.role,
     startedAt: record.startedAt,
     updatedAt: record.updatedAt,
     finishedAt: record.finishedAt,
     request: describeRequest(record.request),
-    fromLsn: formatLsn(plan.range.from.lsn),
-    toLsn: formatLsn(plan.range.to.lsn),
+    ...rangeFacts(plan),
     ...describeProgress(plan, progress),
     error: record.errorCode === null ? null : { code: record.errorCode, text: record.errorText },
   }

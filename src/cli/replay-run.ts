@@ -9,19 +9,32 @@ import { namesOf } from '../routing/column-map.ts'
 import type { RoutedEvent } from '../routing/routing.ts'
 import { requireGrants } from '../setup/check-grants.ts'
 import { withControl } from '../setup/connect.ts'
+import { expectedEvents } from '../setup/expected-events.ts'
 import { requireSchema } from '../setup/migrate.ts'
 import { planReplay } from '../setup/plan-replay.ts'
 import { readReplayFacts } from '../setup/replay-facts.ts'
 import { countReplayRows } from '../setup/replay-table.ts'
+import { requireDestination } from '../setup/require-destination.ts'
 import { inspectTable } from '../source/table.ts'
+import { brokerOptions } from './broker-options.ts'
 import { type CliContext, type ExitCode, exitCodes, printData, printJson, printNote } from './context.ts'
 import { doneBy } from './done-by.ts'
 import { reportFailure } from './failure.ts'
 import { loadFor } from './options.ts'
 import { Progress } from './progress.ts'
 import { type ReplayFlags, refuseWithResume, requestOf } from './replay-options.ts'
-import { describeProgress, describeRange, formatCount, fractionOf, progressText } from './replay-report.ts'
+import {
+  countOf,
+  describeEvent,
+  describeProgress,
+  describeRange,
+  eventLine,
+  fractionOf,
+  progressText,
+  rangeFacts,
+} from './replay-report.ts'
 import { stopOnSignals } from './stop-signals.ts'
+import { formatTable } from './table.ts'
 
 const statementTimeout_ms = 60_000
 const silent = { info() {}, warn() {} }
@@ -65,7 +78,7 @@ async function planFor(
       source: flags.source,
     })
   })
-  printNote(context, `source ${plan.source}, ${describeRange(plan)}`)
+  printNote(context, `source ${plan.source}: ${describeRange(plan)}`)
   for (const note of notes) printNote(context, note)
   return plan
 }
@@ -78,7 +91,7 @@ async function dryRun(
   flags: ReplayFlags,
 ): Promise<ExitCode> {
   let events = 0
-  let first: object | null = null
+  let first: ReturnType<typeof describeEvent> | undefined
   let last: RoutedEvent | undefined
   const run = await openDryRun({ loaded, plan, request, log: silent, onTick: () => undefined }, (event) => {
     events++
@@ -88,31 +101,21 @@ async function dryRun(
   const stop = stopOnSignals(context, () => {}, { text: 'stopping', onAsked: () => run.stop() })
   try {
     const outcome = isEmptyRange(plan.range) ? 'done' : await run.run()
-    const shown = last === undefined ? null : describeEvent(last, plan)
-    const facts = {
-      source: plan.source,
-      range: describeRange(plan),
-      rowsRead: run.counts.read,
-      events,
-      first,
-      last: shown,
-    }
-    if (flags.json === true) printJson(context, { dryRun: true, complete: outcome === 'done', ...facts })
-    else {
-      printData(context, `would publish ${formatCount(events)} events of ${formatCount(run.counts.read)} rows`)
-      if (first !== null) printData(context, `first  ${JSON.stringify(first)}\nlast   ${JSON.stringify(shown)}`)
+    const shown = last === undefined ? undefined : describeEvent(last, plan)
+    const rows = run.counts.read
+    if (flags.json === true) {
+      const counts = { rowsRead: rows, events, first: first ?? null, last: shown ?? null }
+      printJson(context, { dryRun: true, complete: outcome === 'done', ...rangeFacts(plan), ...counts })
+    } else {
+      printData(context, `would publish ${countOf(events, 'event')} of ${countOf(rows, 'row')} read`)
+      if (first !== undefined && shown !== undefined) {
+        printData(context, formatTable([eventLine('first', first), eventLine('last', shown)]))
+      }
     }
     return outcome === 'done' ? exitCodes.done : exitCodes.failed
   } finally {
     stop.dispose()
   }
-}
-
-function describeEvent(event: RoutedEvent, { source }: ReplayPlan): object {
-  const { eventId, aggregateType, aggregateId, type, message } = event
-  const position = source === 'wal' ? `${formatLsn(event.commitLsn)}#${event.ordinal}` : null
-  const { exchange, routingKey } = message ?? { exchange: null, routingKey: null }
-  return { eventId, aggregateType, aggregateId, type, position, exchange, routingKey }
 }
 
 async function begin(
@@ -122,6 +125,7 @@ async function begin(
   plan: ReplayPlan,
   flags: ReplayFlags,
 ): Promise<ExitCode> {
+  await requireDestination(await brokerOptions(loaded), request)
   const id = newReplayId()
   const start = plan.source === 'wal' ? startOf(plan.range) : { lsn: 0n, partial: null }
   const ledger = makeLedger(loaded, id)
@@ -148,7 +152,7 @@ async function resume(context: CliContext, loaded: LoadedConfig, id: string, fla
         lsn: range.to.lsn,
       })
     })
-    printNote(context, `going on with replay ${id}: source ${record.plan.source}, ${describeRange(record.plan)}`)
+    printNote(context, `going on with replay ${id}: source ${record.plan.source}: ${describeRange(record.plan)}`)
     return await carryOut(context, loaded, record, ledger, flags)
   } finally {
     await ledger.close()
@@ -166,21 +170,22 @@ async function carryOut(
 ): Promise<ExitCode> {
   const { id, request, plan } = replay
   printNote(context, `replay ${id}`)
-  const total =
+  const expected = await onControl(loaded, 'counting the rows', (client) =>
     plan.source === 'wal'
-      ? undefined
-      : await onControl(loaded, 'counting the rows', (client) => countReplayRows(client, outboxNames(loaded), plan))
+      ? expectedEvents(client, loaded.config.source.slot, plan)
+      : countReplayRows(client, outboxNames(loaded), plan),
+  )
   const bar = new Progress(context)
-  const begunAt = performance.now()
   const show = () =>
     bar.show(() => {
       const progress = open.progress()
-      const fraction = fractionOf(plan, progress, total)
+      const fraction = fractionOf(plan, progress, expected)
       const trouble = open.trouble()
       const text = progressText(fraction, progress, (performance.now() - begunAt) / 1000, replay.progress)
       return { fraction, text: trouble === undefined ? text : `${text}; broker: ${trouble.message}` }
     })
   const open = await openReplay({ loaded, plan, request, log: silent, onTick: show }, ledger, replay)
+  const begunAt = performance.now()
   const stop = stopOnSignals(context, () => {}, {
     text: 'stopping: waiting for outstanding confirms',
     onAsked: () => open.run.stop(),
@@ -219,14 +224,14 @@ function report(context: CliContext, { id, plan }: Replay, progress: ReplayProgr
   const { outcome, seconds, json } = ending
   const next = outcome === 'done' ? null : nextFrom(plan, progress)
   if (json) {
-    const facts = { id, state: outcome, source: plan.source, range: describeRange(plan) }
+    const facts = { id, state: outcome, ...rangeFacts(plan) }
     printJson(context, { ...facts, ...describeProgress(plan, progress), seconds, goOn: next })
   } else {
     const { published, dead, dropped } = progress
     const parts = [
-      `${formatCount(published)} events published`,
-      dead > 0 ? `${formatCount(dead)} kept as dead letters` : undefined,
-      dropped > 0 ? `${formatCount(dropped)} dropped` : undefined,
+      `${countOf(published, 'event')} published`,
+      dead > 0 ? `${countOf(dead, 'dead letter')} kept` : undefined,
+      dropped > 0 ? `${countOf(dropped, 'event')} dropped` : undefined,
     ]
     printData(context, `replay ${id} ${outcome}: ${parts.filter(Boolean).join(', ')} in ${seconds.toFixed(1)} s`)
   }

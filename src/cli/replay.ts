@@ -1,9 +1,11 @@
 import type { Command } from 'commander'
+import { formatLsn } from '../base/lsn.ts'
+import type { ReplayRecord } from '../replay/replay-record.ts'
 import { type CliContext, type ExitCode, exitCodes, printData, printJson, printNote } from './context.ts'
 import { parseLimit } from './limit.ts'
 import { addConfigOptions, type ConfigFlags, loadFor } from './options.ts'
 import { addReplayOptions, type ReplayFlags } from './replay-options.ts'
-import { describeReplay } from './replay-report.ts'
+import { describeReplay, stateOf } from './replay-report.ts'
 import { formatTable } from './table.ts'
 
 /** Each command loads its work when it runs: the others start without it. */
@@ -52,17 +54,28 @@ async function listCommand(context: CliContext, flags: ListFlags): Promise<ExitC
     await requireSchema(client)
     return listReplays(client, slot, flags.limit)
   })
-  const replays = records.map(describeReplay) as Record<string, unknown>[]
-  if (flags.json === true) printJson(context, replays)
-  else if (replays.length === 0) printNote(context, `no replay of slot ${slot} is recorded yet`)
-  else printData(context, formatTable(replays.map(lineOf)))
+  if (flags.json === true) printJson(context, records.map(describeReplay))
+  else if (records.length === 0) printNote(context, `no replay of slot ${slot} is recorded yet`)
+  else printData(context, formatTable(records.map(lineOf)))
   return exitCodes.done
 }
 
-function lineOf(replay: Record<string, unknown>): object {
-  const request = replay.request as Record<string, unknown>
-  const { id, kind, state, source, startedBy, startedAt, fromLsn, toLsn, eventsPublished, deadLettered } = replay
-  const where = (request.where as string[]).join(' ') || null
-  const to = request.queue ?? request.exchange
-  return { id, kind, state, source, startedBy, startedAt, fromLsn, toLsn, where, to, eventsPublished, deadLettered }
+/** From and to as they were asked for; an end that was not is the LSN that it came to. */
+function lineOf({ request, plan, ...record }: ReplayRecord): object {
+  const { from, to, where, queue, exchange, routingKey } = request
+  const sentTo = queue === undefined ? [exchange, routingKey].filter((name) => name !== undefined) : [`queue ${queue}`]
+  return {
+    id: record.id,
+    kind: record.kind,
+    state: stateOf(record),
+    source: plan.source,
+    from: from || formatLsn(plan.range.from.lsn),
+    to: to ?? formatLsn(plan.range.to.lsn),
+    where: where.map(({ key, pattern }) => `${key}=${pattern}`).join(' ') || null,
+    sentTo: sentTo.join(' ') || null,
+    published: record.progress.published,
+    dead: record.progress.dead,
+    startedAt: record.startedAt,
+    startedBy: record.startedBy,
+  }
 }

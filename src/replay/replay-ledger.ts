@@ -48,13 +48,16 @@ export class ReplayLedger {
     await this.#run('recording the replay', (client) => insertReplay(client, { ...record, id, slot }, start))
   }
 
-  /** Takes up one that is not done. Rejects with POSITION_UNKNOWN, REPLAY_RUNNING or USAGE. */
+  /** Takes up one that is not done. Rejects with REPLAY_RUNNING or USAGE. */
   async resume(): Promise<ReplayRecord> {
     const { id, slot } = this.#options
     return this.#run('reading the replay', async (client) => {
       const record = await readReplay(client, slot, id)
       if (record === undefined || record.kind !== 'replay') {
-        throw new BridgeError('POSITION_UNKNOWN', `no replay of slot ${slot} has the id ${JSON.stringify(id)}`)
+        throw new BridgeError(
+          'USAGE',
+          `slot ${slot} has no replay ${JSON.stringify(id)}, expected one that "wal2rabbit replays" lists`,
+        )
       }
       if (record.state === 'done') throw new BridgeError('USAGE', `replay ${id} is done: there is nothing to resume`)
       await setReplayState(client, id, 'running')

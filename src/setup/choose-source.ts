@@ -1,5 +1,5 @@
 import { BridgeError } from '../base/errors.ts'
-import { formatLsn, type Lsn } from '../base/lsn.ts'
+import { formatLsn, type Lsn, noLsn } from '../base/lsn.ts'
 import type { ReplaySource } from '../replay/replay-record.ts'
 
 /** What the table can give for a start. */
@@ -35,16 +35,13 @@ export function chooseSource(question: SourceQuestion): ReplaySource | BridgeErr
 }
 
 function outOfReach({ asked, start, from, walFloor, walSince, table }: SourceQuestion): BridgeError {
-  const since = walSince === undefined ? '' : ` (${walSince})`
+  const since = walSince === undefined ? '' : ` (slot of ${walSince})`
   const wal =
     walFloor === undefined ? 'no slot keeps any WAL' : `the WAL reaches back to ${formatLsn(walFloor)}${since}`
   const rows =
     table.impossible ??
-    (table.floor === undefined ? 'no snapshot is stored' : `the table back to ${formatLsn(table.floor)}`)
-  const oldest = [asked === 'table' ? undefined : wal, asked === 'wal' ? undefined : rows].filter(Boolean).join(', ')
-  const other = asked === 'auto' ? '' : ` (--source ${asked})`
-  return new BridgeError(
-    'REPLAY_OUT_OF_REACH',
-    `nothing reaches back to ${start} (${formatLsn(from)})${other}: ${oldest}`,
-  )
+    (table.floor === undefined ? 'no snapshot is stored' : `the table reaches back to ${formatLsn(table.floor)}`)
+  const asks = asked === 'auto' ? 'nothing reaches' : `--source ${asked} does not reach`
+  const place = from === noLsn || start === formatLsn(from) ? start : `${start} (${formatLsn(from)})`
+  return new BridgeError('REPLAY_OUT_OF_REACH', `${asks} back to ${place}: ${wal}, ${rows}`)
 }

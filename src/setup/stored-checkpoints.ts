@@ -83,7 +83,8 @@ async function recordMark(client: PostgresClient, slot: string, name: string): P
   } catch (error) {
     if ((error as { code?: unknown }).code !== '23505') throw error
     const text = `a mark ${name} of slot ${slot} exists already, expected a name that is not taken`
-    throw new BridgeError('USAGE', text, { cause: error })
+    // Its cause would only name an index.
+    throw new BridgeError('USAGE', text)
   }
 }
 
