@@ -13,6 +13,7 @@ import { Bridge } from './bridge.ts'
 import { CheckpointMemory, PostgresCheckpoint } from './checkpoint/postgres-checkpoint.ts'
 import { makeAnchorKeeper } from './compose-anchors.ts'
 import { routingOptions } from './compose-publishing.ts'
+import { makeRetention } from './compose-retention.ts'
 import { makeSink } from './compose-sink.ts'
 import type { LoadedConfig } from './config/load.ts'
 import { DeadLetterStore } from './dead-letter/dead-letter-store.ts'
@@ -104,6 +105,7 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
     return bridge
   }
   const supervisor = new Supervisor({ window, sink, log, newSession })
+  const retention = makeRetention(loaded, log, () => supervisor.state)
 
   const { slot, plugin, publication, table } = config.source
   const slotMonitor = new ServerMonitor(async () => {
@@ -126,6 +128,7 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
       slot: slotMonitor.sight,
       parked: parkedMonitor.sight,
       replayWindow: anchors.sight,
+      retention: retention?.sight,
       positions: session?.bridge.positions,
       window,
       limits: config.sink.confirmWindow,
@@ -145,6 +148,7 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
   })
   slotMonitor.start()
   parkedMonitor.start()
+  retention?.start()
   return {
     adminAddress: admin.address,
     stop: () => supervisor.stop(),
@@ -152,7 +156,7 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
       const report = await supervisor.run()
       slotMonitor.stop()
       parkedMonitor.stop()
-      await Promise.all([deadLetters.close(), anchors.close()])
+      await Promise.all([deadLetters.close(), anchors.close(), retention?.stop()])
       await admin.close()
       return report
     },

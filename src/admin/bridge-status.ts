@@ -3,6 +3,7 @@ import { formatLsn, type Lsn, maxLsn } from '../base/lsn.ts'
 import type { CheckpointRow } from '../checkpoint/checkpoint-row.ts'
 import type { Positions } from '../checkpoint/positions.ts'
 import type { AnchorSight } from '../replay/anchor-keeper.ts'
+import type { RetentionSight } from '../retention/retention-loop.ts'
 import type { ConfirmWindow, WindowLimits } from '../sink/confirm-window.ts'
 import type { Sink } from '../sink/sink.ts'
 import type { SourceCounters } from '../source/source.ts'
@@ -50,6 +51,8 @@ export interface StatusParts {
   readonly received: SourceCounters
   readonly sourceReconnects: number
   readonly checkpoint: CheckpointRow | undefined
+  /** Undefined while it is off. */
+  readonly retention: RetentionSight | undefined
   readonly now: Date
 }
 
@@ -118,6 +121,7 @@ export function describeBridge(parts: StatusParts): Status {
       owner: checkpoint?.owner ?? null,
     },
     replayWindow: parts.replayWindow === undefined ? null : replayWindowStatus(parts.replayWindow),
+    retention: parts.retention ?? null,
     sink: { state: sink.state, blocked: sink.state === 'blocked' },
   }
 }

@@ -118,6 +118,20 @@ export const statusSeries: readonly Series[] = [
     s.replayWindow === null ? null : s.replayWindow.degraded === null ? 0 : 1,
   ),
 
+  counter(
+    'outbox_rows_deleted',
+    'Rows of the outbox table deleted by outbox.retention.',
+    (s) => s.retention?.rowsDeleted ?? 0,
+  ),
+  counter(
+    'outbox_partitions_dropped',
+    'Partitions of the outbox table dropped by outbox.retention.',
+    (s) => s.retention?.partitionsDropped ?? 0,
+  ),
+  gauge('outbox_retention_failing', 'Whether old rows of the outbox table could not all be deleted.', (s) =>
+    s.retention === null ? null : s.retention.failing === null ? 0 : 1,
+  ),
+
   gauge('sink_blocked', 'Whether RabbitMQ blocks publishers (memory or disk alarm).', (s) => (s.sink.blocked ? 1 : 0)),
   gauge('checkpoint_age_seconds', 'Time since the checkpoint was last stored.', (s) => s.checkpoint.ageSeconds),
   labelled(

@@ -1,3 +1,4 @@
+import type { RetentionSight } from '../retention/retention-loop.ts'
 import type { SinkState } from '../sink/sink.ts'
 import { type BridgeState, bridgeStates } from '../supervisor.ts'
 
@@ -23,6 +24,8 @@ export interface Status {
   readonly counters: CountersStatus
   readonly deadLetters: DeadLettersStatus
   readonly checkpoint: CheckpointStatus
+  /** What outbox.retention does; null while it is off. */
+  readonly retention: RetentionSight | null
   /** Null while this bridge does not hold the slot, or the server cannot be asked. */
   readonly replayWindow: ReplayWindowStatus | null
   readonly sink: { readonly state: SinkState; readonly blocked: boolean }

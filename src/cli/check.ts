@@ -35,6 +35,7 @@ async function check(context: CliContext, flags: CheckFlags): Promise<ExitCode> 
     plugin,
     table,
     columns,
+    retention: loaded.config.outbox.retention,
     replayWindow: loaded.config.replay.window,
     broker: await brokerOptions(loaded),
   })

@@ -7,6 +7,7 @@ import { addDeadLettersCommand } from './dead-letters.ts'
 import { reportFailure } from './failure.ts'
 import { addInitCommand } from './init.ts'
 import { addReplayCommand } from './replay.ts'
+import { addRetentionCommand } from './retention.ts'
 import { addRunCommand } from './run.ts'
 import { addStatusCommand } from './status.ts'
 
@@ -21,6 +22,7 @@ const commands: readonly AddCommand[] = [
   addCheckpointsCommand,
   addReplayCommand,
   addDeadLettersCommand,
+  addRetentionCommand,
 ]
 
 /** Runs one command line, such as `['run', '--slot', 'orders']`; gives the exit code, never rejects. */

@@ -10,6 +10,7 @@ import { checkPublication, checkTable } from './check-columns.ts'
 import { checkGrants } from './check-grants.ts'
 import { checkPosition } from './check-position.ts'
 import { checkReplayWindow } from './check-replay-window.ts'
+import { checkRetention } from './check-retention.ts'
 import { readServerSettings, serverFindings } from './check-server.ts'
 import { checkTopology } from './check-topology.ts'
 import { connectControl, defaultConnectTimeout, endControl } from './connect.ts'
@@ -29,6 +30,8 @@ export interface CheckOptions {
   readonly table: string
   readonly columns: ColumnSetting
   readonly replayWindow: ReplayWindowLimits
+  /** outbox.retention, milliseconds; 0 is off. */
+  readonly retention: number
   /** Undefined leaves the broker alone. */
   readonly broker: Omit<PrepareOptions, 'create'> | undefined
 }
@@ -91,6 +94,7 @@ async function checkDatabase(client: pg.Client, options: CheckOptions): Promise<
     ...(await look('table', () => checkTable(client, names))),
     ...(plugin === 'pgoutput' ? await look('publication', () => checkPublication(client, names)) : []),
     ...(await look('slot', () => checkPosition(client, { url: options.url, slot, plugin }))),
+    ...(await look('outbox retention', () => checkRetention(client, options))),
     ...(await look('replay window', () => checkReplayWindow(client, slot, options.replayWindow))),
   ]
 }

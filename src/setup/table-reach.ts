@@ -29,24 +29,24 @@ export async function readTableReach(
   const granted = (await client.query({ text, values: [name, 'SELECT'] })).rows[0]!.granted === true
   if (!granted) return { why: `this role lacks SELECT on ${name}` }
   const oldest = await findOldestSnapshot(client, slot, server)
-  const from = tableReach(oldest?.snapshotWalEnd, await readRetentionFloor(client, name, server))
+  const from = tableReach(oldest?.snapshotWalEnd, await readRetentionFloor(client, table, server))
   return from === undefined ? { why: 'no snapshot is stored for this cluster and timeline yet' } : { from }
 }
 
 /**
  * All rows of the table that outbox.retention deleted had committed below this LSN; undefined when it deleted none here.
- * `table` is quoted, as quoteTable() writes it. A floor of another cluster came with a copy of the data: what was deleted
+ * A floor of another cluster came with a copy of the data: what was deleted
  * there was gone before any snapshot was taken here. Errors are those of the client.
  */
 export async function readRetentionFloor(
   client: PostgresClient,
-  table: string,
+  table: TableName,
   server: Pick<Lineage, 'systemIdentifier'>,
 ): Promise<Lsn | undefined> {
   const { rows } = await client.query({
     text: `SELECT floor_lsn::text AS floor FROM wal2rabbit.outbox_retention
-      WHERE table_name = $1 AND system_identifier = $2`,
-    values: [table, server.systemIdentifier],
+      WHERE table_name = format('%I.%I', $1::text, $2::text) AND system_identifier = $3`,
+    values: [table.schema, table.name, server.systemIdentifier],
   })
   return rows[0] === undefined ? undefined : parseLsn(String(rows[0].floor))
 }

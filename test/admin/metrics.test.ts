@@ -50,6 +50,9 @@ test('every number of the status comes out under its own name', async () => {
     wal2rabbit_replay_window_seconds: 44.5,
     wal2rabbit_replay_wal_retained_bytes: 42,
     wal2rabbit_replay_window_degraded: 0,
+    wal2rabbit_outbox_rows_deleted_total: 35,
+    wal2rabbit_outbox_partitions_dropped_total: 36,
+    wal2rabbit_outbox_retention_failing: 0,
     wal2rabbit_sink_blocked: 0,
     wal2rabbit_checkpoint_age_seconds: 0.25,
     wal2rabbit_slot_safe_wal_bytes: 1001,
@@ -84,6 +87,14 @@ test('what is not known is left out instead of shown as 0', async () => {
   expect(samples.has('wal2rabbit_slot_confirmed_flush_lsn_bytes')).toBe(false)
   expect(samples.has('wal2rabbit_lag_bytes{to="confirmed"}')).toBe(false)
   expect(samples.get('wal2rabbit_lag_bytes{to="restart"}')).toBe(5)
+})
+
+test('a retention that is off is not failing, and one that cannot go on is', async () => {
+  const { retention } = sampleStatus()
+  const failing = { ...retention!, failing: 'no created_at column' }
+  const name = 'wal2rabbit_outbox_retention_failing'
+  expect((await scrape(sampleStatus({ retention: null }))).has(name)).toBe(false)
+  expect((await scrape(sampleStatus({ retention: failing }))).get(name)).toBe(1)
 })
 
 test('each scrape shows the status of its own moment, and keeps nothing of the one before', async () => {

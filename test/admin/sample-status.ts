@@ -48,6 +48,14 @@ export function sampleStatus(changes: Partial<Status> = {}): Status {
       retainedBytes: 42,
       degraded: null,
     },
+    retention: {
+      lastPassAt: '2026-01-31T23:59:59.456Z',
+      rowsDeleted: 35,
+      partitionsDropped: 36,
+      floorLsn: '0/A8',
+      failing: null,
+      waiting: null,
+    },
     sink: { state: 'open', blocked: false },
     ...changes,
   }

@@ -10,7 +10,7 @@ interface Import {
   readonly names: readonly string[]
 }
 
-const stages = ['source', 'routing', 'sink', 'checkpoint', 'replay', 'dead-letter']
+const stages = ['source', 'routing', 'sink', 'checkpoint', 'replay', 'dead-letter', 'retention']
 const edges = ['setup', 'config', 'admin', 'cli']
 const contracts = ['Source', 'Routing', 'Sink', 'Checkpoint']
 

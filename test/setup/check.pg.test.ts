@@ -25,6 +25,7 @@ beforeEach(async () => {
     table: 'public.outbox',
     columns: 'default',
     replayWindow: { time: 3_600_000, bytes: 1024 * 1024 },
+    retention: 0,
     broker: undefined,
   }
 })

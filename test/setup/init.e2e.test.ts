@@ -36,7 +36,7 @@ afterEach(async () => {
 
 test('init makes both sides ready, and check finds nothing to complain about', async () => {
   const exchange = `exchange "${options.broker.exchange}"`
-  const missing = await runCheck({ ...options, replayWindow: { time: 0, bytes: 0 } })
+  const missing = await runCheck({ ...options, replayWindow: { time: 0, bytes: 0 }, retention: 0 })
   expect(missing.filter((finding) => finding.name === 'exchange')).toEqual([expect.objectContaining({ ok: false })])
   expect(await runInit({ ...options, dryRun: true })).toContainEqual({
     name: exchange,
@@ -45,7 +45,7 @@ test('init makes both sides ready, and check finds nothing to complain about', a
   })
   expect(await runInit(options)).toContainEqual({ name: exchange, outcome: 'created', sql: '' })
   expect(await runInit(options)).toContainEqual({ name: exchange, outcome: 'kept', sql: '' })
-  const findings = await runCheck({ ...options, replayWindow: { time: 0, bytes: 0 } })
+  const findings = await runCheck({ ...options, replayWindow: { time: 0, bytes: 0 }, retention: 0 })
   expect(findings.filter((finding) => !finding.ok && finding.severity === 'problem')).toEqual([])
   expect(findings.map((finding) => finding.name)).toContain('write permission')
 })

@@ -38,6 +38,7 @@ test('wal2json with a partitioned outbox is refused by init, check and each sess
     slot,
     plugin: 'wal2json',
     replayWindow: { time: 0, bytes: 0 },
+    retention: 0,
     broker: undefined,
   })
   expect(findings).toContainEqual(

@@ -97,7 +97,7 @@ test('what the WAL no longer has comes from the table, down to what retention de
 
   const floor = formatLsn(entry.lsn + 1n)
   await client.query('INSERT INTO wal2rabbit.outbox_retention VALUES ($1, $2, $3, 1)', [
-    '"public"."outbox"',
+    'public.outbox',
     floor,
     entry.systemIdentifier,
   ])
