@@ -5,7 +5,7 @@ import { formatLsn } from './base/lsn.ts'
 import { parseTableName } from './base/sql.ts'
 import { connectFor, type OpenReplay, openPublishing, routingOptions } from './compose-publishing.ts'
 import type { LoadedConfig } from './config/load.ts'
-import { type Destination, queueDestination, redirect } from './replay/destination.ts'
+import { destinationOf, redirect } from './replay/destination.ts'
 import { compileFilter } from './replay/event-filter.ts'
 import { type ReplayRange, startOf } from './replay/range.ts'
 import { RateLimit } from './replay/rate-limit.ts'
@@ -208,10 +208,6 @@ export function outboxNames({ config }: LoadedConfig): OutboxNames {
 
 function admitsOf({ where }: ReplayRequest): (event: RoutedEvent) => boolean {
   return compileFilter(where, compileGlob)
-}
-
-function destinationOf({ exchange, routingKey, queue }: ReplayRequest): Destination {
-  return queue === undefined ? { exchange, routingKey } : queueDestination(queue)
 }
 
 /** What must be there before anything is sent; undefined stays as the bridge has it. */

@@ -1,4 +1,4 @@
-import { formatLsn } from '../base/lsn.ts'
+import { formatLsn, noLsn } from '../base/lsn.ts'
 import type { DeadLetter } from '../dead-letter/dead-letter.ts'
 import { countDeadLetters, listDeadLetters } from '../dead-letter/find-dead-letters.ts'
 import { type CliContext, type ExitCode, exitCodes, printData, printJson, printNote } from './context.ts'
@@ -21,7 +21,8 @@ export async function listCommand(
     printJson(context, { total, deadLetters: letters.map(describeLetter) })
     return exitCodes.done
   }
-  if (letters.length > 0) printData(context, formatTable(letters.map(lineOf)))
+  const ofReplays = letters.some(({ replayId }) => replayId !== null)
+  if (letters.length > 0) printData(context, formatTable(letters.map((letter) => lineOf(letter, ofReplays))))
   else printNote(context, `no dead letters of slot ${loaded.config.source.slot} found`)
   if (total > letters.length) {
     printNote(context, `${total - letters.length} older ones are not shown (--limit ${flags.limit})`)
@@ -53,15 +54,17 @@ export function describeLetter(letter: DeadLetter): object {
 
 const cell_length_max = 60
 
-function lineOf(letter: DeadLetter): object {
+/** A row of the table has no position: its replay read it from there. */
+function lineOf(letter: DeadLetter, ofReplays: boolean): object {
   const line = {
     eventId: letter.eventId,
     aggregate: letter.aggregateType === null ? null : `${letter.aggregateType}/${letter.aggregateId ?? ''}`,
     type: letter.type,
-    position: `${formatLsn(letter.commitLsn)}#${letter.ordinal}`,
+    position: letter.commitLsn === noLsn ? null : `${formatLsn(letter.commitLsn)}#${letter.ordinal}`,
     reason: letter.reasonCode,
     attempts: String(letter.attempts),
     lastFailedAt: letter.lastFailedAt,
+    ...(ofReplays && { replay: letter.replayId }),
     text: letter.reasonText,
   }
   return Object.fromEntries(Object.entries(line).map(([name, value]) => [name, value === null ? null : short(value)]))

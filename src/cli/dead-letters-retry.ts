@@ -1,18 +1,15 @@
 import type { Client } from 'pg'
 import { BridgeError } from '../base/errors.ts'
 import { formatLsn } from '../base/lsn.ts'
-import { parseTableName } from '../base/sql.ts'
-import type { LoadedConfig } from '../config/load.ts'
 import { countDeadLetters, missingEvents } from '../dead-letter/find-dead-letters.ts'
 import { Redelivery } from '../dead-letter/redelivery.ts'
 import type { Selection } from '../dead-letter/selection.ts'
-import { resolveColumns } from '../routing/column-map.ts'
-import { createRouting } from '../routing/message.ts'
 import { requireGrants } from '../setup/check-grants.ts'
 import { attempt } from '../setup/connect.ts'
 import { type CliContext, type ExitCode, exitCodes, printData, printJson, printNote } from './context.ts'
 import { withDeadLetters } from './dead-letters-connection.ts'
 import { requireSelection, type SelectionFlags } from './dead-letters-options.ts'
+import { reroutingFor } from './dead-letters-routing.ts'
 import { printMissing } from './dead-letters-show.ts'
 import { SinkRedeliverer } from './dead-letters-sink.ts'
 import { printStranded, Stranded } from './dead-letters-stranded.ts'
@@ -77,7 +74,7 @@ async function redeliver(
         client,
         slot,
         redeliverer,
-        routing: { ...reroutingOf(loaded) },
+        routing: await attempt(doing, () => reroutingFor(client, slot, loaded)),
         doneBy: doneBy(),
         stopAsked: stop.asked,
         onSettled: (letter, outcome) => {
@@ -122,18 +119,6 @@ async function redeliver(
     stop.dispose()
     await redeliverer.close()
   }
-}
-
-function reroutingOf({ config }: LoadedConfig) {
-  const routing = createRouting({
-    columns: resolveColumns(config.source.columns),
-    exchange: config.sink.exchange,
-    routingKey: config.sink.routingKey,
-    routes: config.routes,
-    unroutable: 'dead-letter',
-    maxMessageSize: config.sink.maxMessageSize,
-  })
-  return { route: routing.route.bind(routing), table: parseTableName(config.source.table) }
 }
 
 async function now(client: Client): Promise<string> {

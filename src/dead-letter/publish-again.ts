@@ -34,7 +34,8 @@ export interface Redeliverer {
 }
 
 export interface Rerouting {
-  route(row: SourceRow): RoutedEvent
+  /** `replayId`: of the replay that met it. */
+  route(row: SourceRow, replayId: string | null): RoutedEvent
   readonly table: { readonly schema: string; readonly name: string }
 }
 
@@ -64,7 +65,7 @@ export function windowRowOf(letter: WholeDeadLetter, routing: Rerouting): Window
     if (shape.length === 0)
       return { code: 'EVENT_INVALID', text: 'its row was not kept, so no message can be made of it' }
     const row = restoreRow({ table: routing.table, columns, shape, body, commitLsn, ordinal, committedAt })
-    const routed = routing.route(row)
+    const routed = routing.route(row, letter.replayId)
     return routed.message === undefined ? routed.refusal : { ...common, message: routed.message }
   } catch (error) {
     // A table that no longer fits the column map is wrong for this row only, which is an old one.

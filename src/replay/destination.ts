@@ -1,4 +1,5 @@
 import type { RoutedEvent } from '../routing/routing.ts'
+import type { ReplayRequest } from './replay-record.ts'
 
 /** Where a replay is sent in place of where events go; what is absent stays as routed. */
 export interface Destination {
@@ -6,9 +7,9 @@ export interface Destination {
   readonly routingKey?: string | undefined
 }
 
-/** The destination that is one queue: RabbitMQ's default exchange routes by the queue's name. */
-export function queueDestination(queue: string): Destination {
-  return { exchange: '', routingKey: queue }
+/** Where a replay was asked to go. One queue alone: RabbitMQ's default exchange routes by the queue's name. */
+export function destinationOf({ exchange, routingKey, queue }: ReplayRequest): Destination {
+  return queue === undefined ? { exchange, routingKey } : { exchange: '', routingKey: queue }
 }
 
 /** The event with its message sent elsewhere. Body, properties and headers stay. */

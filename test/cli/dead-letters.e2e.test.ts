@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { resolve } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { insertReplay } from '../../src/replay/replay-record.ts'
 import { uniqueName } from '../support/services.ts'
 import { type DeadLettersStage, deadLettersStage } from './dead-letters-stage.ts'
 
@@ -449,4 +450,30 @@ test('killed in the middle of 2,000: none is lost, and nothing is removed that t
   expect(received.size).toBe(2000)
   const lines = await audit()
   expect([lines.length, new Set(lines).size]).toEqual([2000, 2000])
+})
+
+test('what a replay met goes to where the replay was sent, with its header, also as a message that is made only now', async () => {
+  const { books, culprit, run, drain, queue, bind } = stage
+  await bind()
+  await insertReplay(
+    books.client,
+    {
+      ...{ id: 'r1', slot: 'shop', kind: 'replay', startedBy: 'somebody' },
+      request: { from: '16/B0000000', where: [], queue },
+      plan: {
+        ...{ source: 'table', fromSnapshot: undefined, toSnapshot: undefined, systemIdentifier: '1', timeline: 1 },
+        range: { from: { lsn: 1n, rows: 0 }, to: { lsn: 2n, rows: 0 } },
+      },
+    },
+    { lsn: 0n, partial: null },
+  )
+  await books.store().keep([culprit({ id: 'e1', payload: '{"total": 12}' }, { maxMessageSize: 5 })])
+  await books.client.query(`UPDATE wal2rabbit.dead_letter SET replay_id = 'r1', aggregate_key = NULL`)
+  expect((await run('list')).out).toMatch(/ replay +text\ne1 .* r1 /)
+  expect(await run('retry', '--replay', 'r1')).toMatchObject({ code: 0, err: '1 delivered, 0 failed again\n' })
+  const [message, ...others] = await drain()
+  expect(others).toEqual([])
+  expect(message?.fields).toMatchObject({ exchange: '', routingKey: queue })
+  expect(message?.properties.headers).toEqual({ aggregate_type: 'order', aggregate_id: '42', 'wal-replay': 'r1' })
+  await books.client.query('TRUNCATE wal2rabbit.replay')
 })
