@@ -15,6 +15,7 @@ export interface BridgeReport {
   readonly state: string
   readonly reason: { readonly code: string; readonly message: string } | null
   readonly counters: { readonly published: number; readonly confirmed: number; readonly received: number }
+  readonly lag: { readonly seconds: number }
 }
 
 /** The built program as an operator runs it: settings by environment only. */
@@ -42,9 +43,14 @@ export class BridgeRun {
     this.#failed.catch(() => undefined) // looked at where somebody waits for the bridge
   }
 
-  static async start(sourceUrl: string, sinkUrl: string): Promise<BridgeRun> {
+  /** `more` are settings of this run alone. */
+  static async start(
+    sourceUrl: string,
+    sinkUrl: string,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<BridgeRun> {
     const port = await freePort()
-    return new BridgeRun('run', settingsOf(sourceUrl, sinkUrl, port), `http://127.0.0.1:${port}`)
+    return new BridgeRun('run', { ...settingsOf(sourceUrl, sinkUrl, port), ...more }, `http://127.0.0.1:${port}`)
   }
 
   /** `wal2rabbit init`: table, publication, slot, bookkeeping. */

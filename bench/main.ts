@@ -6,6 +6,7 @@ import { type BenchOptions, readOptions, usage } from './options.ts'
 import { latencyTable, machineLine, memoryLine, throughputTable } from './report.ts'
 import { type Servers, startServers } from './servers.ts'
 import { measureThroughput, type Throughput } from './throughput.ts'
+import { measureWindow, type ReplayWindowRun, windowLine } from './window.ts'
 
 interface Figures {
   readonly command: string
@@ -14,6 +15,7 @@ interface Figures {
   readonly latency: Latency[]
   readonly memory: Memory[]
   readonly flood: Flood[]
+  readonly window: ReplayWindowRun[]
 }
 
 /** Progress goes to standard error, results to standard output. */
@@ -32,6 +34,7 @@ async function main(args: readonly string[]): Promise<void> {
       latency: [],
       memory: [],
       flood: [],
+      window: [],
     }
     print(`${figures.command}\n${figures.machine}`)
     await measure(options, servers, figures)
@@ -42,6 +45,12 @@ async function main(args: readonly string[]): Promise<void> {
 }
 
 async function measure(options: BenchOptions, servers: Servers, figures: Figures): Promise<void> {
+  if (options.window_ms > 0) {
+    const window = await measureWindow(options, servers, say)
+    figures.window.push(window)
+    print(windowLine(window))
+    return
+  }
   for (const queue of options.queues) {
     if (options.flood) {
       const flood = await measureFlood(options, queue, servers, say)

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { parseDuration, parseSize } from '../src/config/units.ts'
 
 export const queueTypes = ['quorum', 'classic', 'stream'] as const
 
@@ -9,6 +10,10 @@ export interface BenchOptions {
   readonly memory: boolean
   /** Good events among as many to a dead route, instead of throughput and latency. */
   readonly flood: boolean
+  /** Watch the anchor slots under heavy writes for so many milliseconds; 0 leaves it out. */
+  readonly window_ms: number
+  /** `replay.window.bytes` meanwhile. */
+  readonly windowBytes: number
   readonly events: number
   /** Counted pairs; one more is run before them to warm up. */
   readonly rounds: number
@@ -26,6 +31,8 @@ export const usage = `npm run bench -- [options]
   --latency-seconds N  length of the latency run on each side, 0 for none (15)
   --memory             drain one transaction and print the memory of the bridge over time
   --flood              good events alone, and among as many that no queue takes
+  --window DURATION    write much WAL for so long, and watch the anchor slots of the replay window
+  --window-bytes SIZE  replay.window.bytes meanwhile (64MiB)
   --json FILE          also write every figure to FILE`
 
 /** Reads the command line. Throws a RangeError that says what was expected. */
@@ -35,6 +42,8 @@ export function readOptions(args: readonly string[]): BenchOptions {
     options: {
       memory: { type: 'boolean', default: false },
       flood: { type: 'boolean', default: false },
+      window: { type: 'string' },
+      'window-bytes': { type: 'string', default: '64MiB' },
       events: { type: 'string' },
       rounds: { type: 'string', default: '3' },
       queue: { type: 'string' },
@@ -45,6 +54,8 @@ export function readOptions(args: readonly string[]): BenchOptions {
   return {
     memory: values.memory,
     flood: values.flood,
+    window_ms: values.window === undefined ? 0 : quantity('--window', values.window, parseDuration),
+    windowBytes: quantity('--window-bytes', values['window-bytes'], parseSize),
     events: wholeNumber('--events', values.events ?? (values.memory ? '1000000' : '100000'), 1),
     rounds: wholeNumber('--rounds', values.rounds, 0),
     queues: (values.queue ?? (values.memory || values.flood ? 'quorum' : queueTypes.join())).split(',').map(queueType),
@@ -57,6 +68,12 @@ function wholeNumber(flag: string, text: string, min: number): number {
   const number = Number(text)
   if (/^\d+$/.test(text) && Number.isSafeInteger(number) && number >= min) return number
   throw new RangeError(`${flag} is ${JSON.stringify(text)}; expected a whole number, ${min} or more`)
+}
+
+function quantity(flag: string, text: string, parse: (text: string) => number | undefined): number {
+  const amount = parse(text)
+  if (amount !== undefined && amount > 0) return amount
+  throw new RangeError(`${flag} is ${JSON.stringify(text)}; expected a number above 0 with a unit, as 20m or 64MiB`)
 }
 
 function queueType(text: string): QueueType {

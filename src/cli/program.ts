@@ -8,6 +8,7 @@ import { reportFailure } from './failure.ts'
 import { addInitCommand } from './init.ts'
 import { addReplayCommand } from './replay.ts'
 import { addRetentionCommand } from './retention.ts'
+import { addRewindCommand } from './rewind.ts'
 import { addRunCommand } from './run.ts'
 import { addStatusCommand } from './status.ts'
 
@@ -21,6 +22,7 @@ const commands: readonly AddCommand[] = [
   addStatusCommand,
   addCheckpointsCommand,
   addReplayCommand,
+  addRewindCommand,
   addDeadLettersCommand,
   addRetentionCommand,
 ]

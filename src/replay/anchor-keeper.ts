@@ -32,8 +32,8 @@ export interface AnchorSight extends ReplayWindow {
   readonly degraded: string | null
 }
 
-/** How much of the last rate of WAL still counts with the next tick, when that shows less: load comes in bursts. */
-const rateKept = 0.8
+/** Milliseconds in which the last rate of WAL comes to count half, when ticks show less: load comes in bursts. */
+const rateHalves_ms = 60_000
 /** Milliseconds until the next try when the server could not be looked at: a window that nobody watches is not bounded. */
 const unseenWait_ms = 1000
 
@@ -135,6 +135,7 @@ export class AnchorKeeper {
       return plan.wait
     } catch (error) {
       this.#known = undefined
+      this.#last = undefined
       this.#sight = undefined
       if (this.#held) this.#say(anchorsUnseen(this.#options.slot, said(error)))
       await this.#disconnect()
@@ -146,18 +147,24 @@ export class AnchorKeeper {
     const { slot, window } = this.#options
     const at = performance.now()
     const last = this.#last
-    const grown = last === undefined ? undefined : Number(facts.walEnd - last.walEnd) / Math.max(1, at - last.at)
-    const rate = grown === undefined ? undefined : Math.max(0, grown, (last?.rate ?? 0) * rateKept)
+    const interval = last === undefined ? undefined : Math.max(1, at - last.at)
+    const rate = interval === undefined ? undefined : this.#rateNow(Number(facts.walEnd - last!.walEnd), interval)
     this.#last = { at, walEnd: facts.walEnd, rate }
     return planAnchors({
       ...facts,
       slot,
       window,
       walRate: rate,
+      interval,
       refreshedAt: this.#refreshedAt,
       known: this.#known,
       loss: this.#loss,
     })
+  }
+
+  #rateNow(grown: number, interval: number): number {
+    const faded = (this.#last?.rate ?? 0) * 0.5 ** (interval / rateHalves_ms)
+    return Math.max(0, grown / interval, faded)
   }
 
   /** Stops where the slot is no longer ours, or the connection cannot be relied on. Never rejects. */

@@ -42,6 +42,8 @@ export interface AnchorFacts {
   readonly window: ReplayWindowLimits
   /** Bytes of WAL a millisecond, as last seen; undefined before the second tick. */
   readonly walRate: number | undefined
+  /** Milliseconds between the last two ticks, which can be more than was planned; undefined before the second. */
+  readonly interval: number | undefined
   /** The WAL end when PostgreSQL was last asked for a snapshot; undefined before. */
   readonly refreshedAt: Lsn | undefined
   /** Names of the anchors that the last tick left; undefined before the first. */
@@ -75,6 +77,8 @@ export interface AnchorPlan {
 export const anchors_max = 3
 /** Milliseconds between two ticks: the shortest while so much WAL is written that the usual would be too coarse. */
 const tick = { usual: 1000, shortest: 100, off: 30_000 }
+/** Bytes of WAL a millisecond that a tick is always ready for: what one busy connection writes. */
+const burst = 32_000
 
 /**
  * Decides what is to be done with the anchors. Sizes are parts of `bytes`, B. An anchor is made every B/2, or half of
@@ -86,7 +90,8 @@ export function planAnchors(facts: AnchorFacts): AnchorPlan {
   if (window.time === 0 || window.bytes === 0) return turnOff(facts)
   const bytes = BigInt(window.bytes)
   const wait = waitFor(window.bytes, facts.walRate)
-  const reserve = max(bytes / 8n, BigInt(Math.ceil((facts.walRate ?? 0) * wait * 2)))
+  const twoTicks = Math.max(wait, facts.interval ?? 0) * 2
+  const reserve = max(bytes / 8n, BigInt(Math.ceil((facts.walRate ?? 0) * twoTicks)))
   const gone = (facts.known ?? []).filter((name) => !anchors.some((anchor) => anchor.name === name))
   let loss = gone.length > 0 ? lostToSomebody(gone) : facts.loss
   let left = anchors.toSorted(byPosition)
@@ -137,10 +142,10 @@ function turnOff({ anchors }: AnchorFacts): AnchorPlan {
   return { drops, create: undefined, refresh: false, gone: [], loss: undefined, degraded: undefined, wait }
 }
 
-/** So short that 1/16 of the window at most is written meanwhile. */
+/** So short that 1/16 of the window at most is written meanwhile, also in a burst out of silence. */
 function waitFor(bytes: number, walRate: number | undefined): number {
   if (walRate === undefined) return tick.shortest
-  const fitting = walRate > 0 ? bytes / 16 / walRate : tick.usual
+  const fitting = bytes / 16 / Math.max(walRate, burst)
   return Math.round(Math.min(tick.usual, Math.max(tick.shortest, fitting)))
 }
 

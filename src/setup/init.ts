@@ -8,6 +8,7 @@ import { planPublication, planSchema, planTable } from './init-outbox.ts'
 import { planPosition } from './init-position.ts'
 import type { InitContext, InitStep, PlannedStep } from './init-step.ts'
 import type { PublishBackfill } from './run-backfill.ts'
+import { takeSetupLock } from './setup-lock.ts'
 
 export interface InitOptions {
   readonly url: string
@@ -33,9 +34,6 @@ export interface InitOptions {
   readonly onNotice?: (text: string) => void
 }
 
-/** "w2r" and 2: the key of the advisory lock that one `init` at a time holds. */
-const initLock = 0x7732_7202
-
 /**
  * Creates or upgrades everything that the bridge needs, and tells for each object whether it was kept, created or
  * changed. Safe to repeat, safe to run twice at once, and safe to kill: what was done is kept by the next run. The slot
@@ -54,7 +52,7 @@ export async function runInit(options: InitOptions): Promise<InitStep[]> {
   const control = { url, applicationName: 'wal2rabbit init', statementTimeout: 0, connectTimeout }
   await withControl(control, 'preparing PostgreSQL', async (client) => {
     // For the session, not for a transaction: a slot cannot be created in one that has written.
-    if (!options.dryRun) await client.query({ text: 'SELECT pg_advisory_lock($1)', values: [initLock] })
+    if (!options.dryRun) await takeSetupLock(client)
     const context: InitContext = {
       client,
       url: options.url,

@@ -4,12 +4,12 @@ import { anchorTime } from '../../src/replay/anchor-name.ts'
 import type { Anchor } from '../../src/replay/plan-anchors.ts'
 
 const slot = 'shop'
-const bytes = 1_000_000
+const bytes = 1_000_000_000
 
 /** A server in memory: `fail` makes operations reject, `hang` keeps them from being answered. */
 class FakeServer {
   anchors: Anchor[] = []
-  walEnd = 10_000_000n
+  walEnd = 10_000_000_000n
   looks = 0
   connects = 0
   closed = 0
@@ -201,8 +201,10 @@ test('an anchor that somebody dropped is told once, and made anew', async () => 
   expect(said('dropped by somebody else')).toHaveLength(1)
   expect(server.anchors).toHaveLength(1)
   expect(keeper.sight!.degraded).toMatch(/somebody else dropped shop_anchor_20260131120000/)
-  server.walEnd += BigInt(bytes)
-  await pass(2000)
+  for (let tick = 0; tick < 60; tick++) {
+    server.walEnd += BigInt(bytes / 50)
+    await pass(1000)
+  }
   expect(keeper.sight!.degraded).toBeNull()
 })
 

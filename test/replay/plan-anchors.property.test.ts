@@ -35,7 +35,7 @@ class Simulation {
     assert.ok(this.retained <= 2n * BigInt(bytes), `retained ${this.retained}`)
     this.live = liveTo
     const seen = Number(grown) / this.wait
-    this.rate = Math.max(seen, (this.rate ?? 0) * 0.8)
+    this.rate = Math.max(seen, (this.rate ?? 0) * 0.5 ** (this.wait / 60_000))
     // PostgreSQL writes one every 15 seconds; what is written now counts with the next tick.
     const snapshot = this.snapshot < this.live ? this.snapshot : this.live
     const restartLsn = held > this.live - snapshot ? this.live - held : snapshot
@@ -49,6 +49,7 @@ class Simulation {
       anchors: this.anchors,
       window: { time, bytes },
       walRate: this.rate,
+      interval: this.wait,
       refreshedAt: this.refreshedAt,
       known: this.anchors.map(({ name }) => name),
       loss: this.loss,

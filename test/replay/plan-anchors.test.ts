@@ -5,34 +5,37 @@ import { type Anchor, type AnchorFacts, planAnchors } from '../../src/replay/pla
 const slot = 'shop'
 const now = new Date('2026-01-31T12:00:00Z')
 const hour = 3_600_000
-const walEnd = 1_000_000n
+/** Sizes below are in megabytes: the window has a thousand of them. */
+const MB = 1_000_000n
+const walEnd = 1_000_000n * MB
 
 /** An anchor that stands `back` bytes behind the WAL end, made so many hours ago. */
 function anchor(back: number, hours: number, changes: Partial<Anchor> = {}): Anchor {
   const madeAt = new Date(now.getTime() - hours * hour)
-  const lsn = walEnd - BigInt(back)
+  const lsn = walEnd - BigInt(back) * MB
   return {
     name: anchorName(slot, madeAt)!,
     madeAt,
     confirmedFlushLsn: lsn,
-    restartLsn: lsn - 10n,
+    restartLsn: lsn - 10n * MB,
     invalidation: undefined,
     active: false,
     ...changes,
   }
 }
 
-/** A window of 1000 bytes and 24 hours, and a live slot that stands at the WAL end. */
+/** A window of 1000 MB and 24 hours, and a live slot that stands at the WAL end. */
 function plan(anchors: readonly Anchor[], changes: Partial<AnchorFacts> = {}) {
-  const live = { confirmedFlushLsn: walEnd, restartLsn: walEnd - 10n, invalidation: undefined }
+  const live = { confirmedFlushLsn: walEnd, restartLsn: walEnd - 10n * MB, invalidation: undefined }
   return planAnchors({
     now,
     slot,
     walEnd,
     live,
     anchors,
-    window: { time: 24 * hour, bytes: 1000 },
+    window: { time: 24 * hour, bytes: 1_000_000_000 },
     walRate: 0,
+    interval: 100,
     refreshedAt: undefined,
     known: undefined,
     loss: undefined,
@@ -66,7 +69,7 @@ test.each([
   [
     'the live slot stands, and the broker is down',
     [anchor(900, 5)],
-    { live: { confirmedFlushLsn: walEnd - 900n, restartLsn: walEnd - 910n, invalidation: undefined } },
+    { live: { confirmedFlushLsn: walEnd - 900n * MB, restartLsn: walEnd - 910n * MB, invalidation: undefined } },
   ],
   ['there are three, and the second does not cover the window', [anchor(1450, 4), anchor(999, 3), anchor(500, 2)], {}],
   ['there is one of that second', [anchor(500, 0)], {}],
@@ -91,32 +94,32 @@ test('of several that are no longer needed all go at once, the oldest first', ()
 })
 
 test('an anchor goes before it retains twice the bytes, also the only one, also the youngest', () => {
-  const held = { restartLsn: walEnd - 1876n }
-  expect(plan([anchor(400, 1, { ...held, restartLsn: walEnd - 1875n })]).drops).toEqual([])
+  const held = { restartLsn: walEnd - 1876n * MB }
+  expect(plan([anchor(400, 1, { ...held, restartLsn: walEnd - 1875n * MB })]).drops).toEqual([])
   const only = plan([anchor(400, 1, held)])
   expect(reasons(only)).toEqual(['bound'])
-  expect(only.loss).toMatchObject({ kind: 'bound', text: expect.stringContaining('2000 bytes') })
+  expect(only.loss).toMatchObject({ kind: 'bound', text: expect.stringContaining('2000000000 bytes') })
   expect(reasons(plan([anchor(900, 2), anchor(400, 1, held)]))).toEqual(['bound'])
 })
 
 test('the faster WAL is written, the earlier one goes, and the sooner is the next tick', () => {
   const one = anchor(1500, 2)
-  expect(plan([one], { walRate: 0.01 })).toMatchObject({ drops: [], wait: 1000 })
-  expect(plan([one], { walRate: 0.25 })).toMatchObject({ drops: [], wait: 250 })
-  expect(plan([one], { walRate: 2 })).toMatchObject({ drops: [], wait: 100 })
-  expect(plan([one], { walRate: 2.5 })).toMatchObject({ drops: [{ because: 'bound' }], wait: 100 })
+  expect(plan([one], { walRate: 10_000 })).toMatchObject({ drops: [], wait: 1000 })
+  expect(plan([one], { walRate: 250_000 })).toMatchObject({ drops: [], wait: 250 })
+  expect(plan([one], { walRate: 2_000_000 })).toMatchObject({ drops: [], wait: 100 })
+  expect(plan([one], { walRate: 2_500_000 })).toMatchObject({ drops: [{ because: 'bound' }], wait: 100 })
   expect(plan([one], { walRate: undefined })).toMatchObject({ wait: 100 })
 })
 
 test.each([
   [
     'slot-retains',
-    { live: { confirmedFlushLsn: walEnd - 1300n, restartLsn: walEnd - 1400n, invalidation: undefined } },
+    { live: { confirmedFlushLsn: walEnd - 1300n * MB, restartLsn: walEnd - 1400n * MB, invalidation: undefined } },
   ],
   ['slot', { live: undefined }],
   ['slot', { live: { confirmedFlushLsn: walEnd, restartLsn: undefined, invalidation: 'wal_removed' } }],
   ['slot-name', { slot: 'x'.repeat(42) }],
-  ['too-fast', { walRate: 8 }],
+  ['too-fast', { walRate: 8_000_000 }],
 ])('where no anchor could last the window is degraded, and none is made: %s', (kind, changes) => {
   const decision = plan([], changes)
   expect(decision.create).toBeUndefined()
@@ -152,7 +155,7 @@ test('of more than three, as two bridges can make, the one goes that stands clos
 })
 
 test.each([
-  ['time', { time: 0, bytes: 1000 }],
+  ['time', { time: 0, bytes: 1_000_000_000 }],
   ['bytes', { time: hour, bytes: 0 }],
 ])('a window of 0 %s removes all anchors and makes none', (_, window) => {
   const decision = plan([anchor(100, 1), anchor(50, 0.5, { active: true })], { window })
@@ -168,9 +171,9 @@ test.each([
   ['a quarter of the window after the newest', 250, 63, undefined, true],
   ['not before', 249, 63, undefined, false],
   ['not while little WAL lies behind the live slot', 400, 62, undefined, false],
-  ['not again within a sixteenth of the window', 400, 500, walEnd - 61n, false],
-  ['but after it', 400, 500, walEnd - 62n, true],
+  ['not again within a sixteenth of the window', 400, 500, walEnd - 62n * MB, false],
+  ['but after it', 400, 500, walEnd - 63n * MB, true],
 ])('a snapshot is asked for: %s', (_, back, gap, refreshedAt, refresh) => {
-  const live = { confirmedFlushLsn: walEnd, restartLsn: walEnd - BigInt(gap), invalidation: undefined }
+  const live = { confirmedFlushLsn: walEnd, restartLsn: walEnd - BigInt(gap) * MB, invalidation: undefined }
   expect(plan([anchor(back, 1)], { live, refreshedAt }).refresh).toBe(refresh)
 })

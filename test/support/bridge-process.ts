@@ -23,15 +23,16 @@ export interface CommandOptions {
   readonly killAfter?: number
   /** The process kills itself there: `name` or `name:nth`, see src/base/fail-point.ts. */
   readonly failPoint?: string
-  /** Called with all that it said so far on standard error, and a way to send it a signal. */
-  readonly onNote?: (stderr: string, signal: (signal: NodeJS.Signals) => void) => void
+  /** Sent when `when` resolves. */
+  readonly signal?: NodeJS.Signals
+  readonly when?: Promise<unknown>
 }
 
 /** Runs a command of the built command line to its end. */
 export async function runCommand(
   args: readonly string[],
   env: Record<string, string>,
-  { killAfter, failPoint, onNote }: CommandOptions = {},
+  { killAfter, failPoint, signal, when }: CommandOptions = {},
 ): Promise<CommandResult> {
   const nodeOptions = failPoint === undefined ? [] : ['--import', resolve(import.meta.dirname, 'fail-points.mjs')]
   const child = spawn(process.execPath, [...nodeOptions, main, ...args], {
@@ -45,10 +46,14 @@ export async function runCommand(
   })
   child.stderr.on('data', (data) => {
     stderr += data
-    onNote?.(stderr, (signal) => child.kill(signal))
   })
   const killer = killAfter === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), killAfter)
-  const [code] = (await once(child, 'close')) as [number | null]
+  const closed = once(child, 'close')
+  if (signal !== undefined) {
+    await Promise.race([when, closed])
+    child.kill(signal)
+  }
+  const [code] = (await closed) as [number | null]
   clearTimeout(killer)
   return { code, stdout, stderr }
 }

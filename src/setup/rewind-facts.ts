@@ -1,0 +1,77 @@
+import { formatLsn } from '../base/lsn.ts'
+import type { PostgresClient } from '../base/postgres-client.ts'
+import { type CheckpointRow, checkpointColumnsSql, parseCheckpointRow } from '../checkpoint/checkpoint-row.ts'
+import { comparePositions } from '../checkpoint/positions.ts'
+import { loadRewindIntent, type RewindIntent } from '../checkpoint/rewind-intent.ts'
+import type { RewindFacts } from '../replay/rewind-step.ts'
+import { inspectSlot, slotInvalidation } from '../source/slot.ts'
+import { type KnownReplaySlot, listReplaySlots } from './replay-slots.ts'
+
+/** `<slot>_rewind`: the copy that holds the WAL while the live slot is replaced. */
+export function stagingName(slot: string): string {
+  return `${slot}_rewind`
+}
+
+export interface RewindSight {
+  readonly facts: RewindFacts
+  /** Undefined when the checkpoint is missing. */
+  readonly row: CheckpointRow | undefined
+}
+
+/** What decides the next step; undefined when no rewind of the slot is unfinished. Errors are those of the client. */
+export async function lookAtRewind(
+  client: PostgresClient,
+  names: { readonly slot: string; readonly plugin: string },
+): Promise<RewindSight | undefined> {
+  const intent = await loadRewindIntent(client, names.slot)
+  if (intent === undefined) return undefined
+  const text = `SELECT ${checkpointColumnsSql}, current_database() AS database FROM (SELECT) AS one
+    LEFT JOIN wal2rabbit.checkpoint ON slot = $1`
+  const found = (await client.query({ text, values: [names.slot] })).rows[0]!
+  const row = found.slot === null ? undefined : parseCheckpointRow(found)
+  const slots = await listReplaySlots(client, names.slot)
+  const facts: RewindFacts = {
+    intent,
+    plugin: names.plugin,
+    database: String(found.database),
+    checkpoint: whereRowStands(row, intent),
+    live: slots.find(({ name }) => name === names.slot),
+    staging: await inspectReplaySlot(client, stagingName(names.slot)),
+    anchors: slots.filter(({ name }) => name !== names.slot),
+    stagingName: stagingName(names.slot),
+  }
+  return { facts, row }
+}
+
+/** Slots that may still be made; 0 when max_replication_slots is reached. Errors are those of the client. */
+export async function countFreeSlots(
+  client: PostgresClient,
+): Promise<{ readonly free: number; readonly limit: number }> {
+  const { rows } = await client.query({
+    text: `SELECT current_setting('max_replication_slots')::int AS allowed,
+      (SELECT count(*)::int FROM pg_replication_slots) AS taken`,
+  })
+  const limit = Number(rows[0]!.allowed)
+  return { free: Math.max(0, limit - Number(rows[0]!.taken)), limit }
+}
+
+async function inspectReplaySlot(client: PostgresClient, name: string): Promise<KnownReplaySlot | undefined> {
+  const slot = await inspectSlot(client, name)
+  return slot === undefined ? undefined : { ...slot, name, invalidation: slotInvalidation(slot) }
+}
+
+function whereRowStands(row: CheckpointRow | undefined, { from, target }: RewindIntent): RewindFacts['checkpoint'] {
+  if (row === undefined) return 'missing'
+  // In this order: when the slot alone had to be replaced, the two are the same.
+  if (comparePositions(row.position, target) === 0) return 'target'
+  return comparePositions(row.position, from) === 0 ? 'before' : 'elsewhere'
+}
+
+/** How a slot stands, for messages. */
+export function describeSlot(slot: KnownReplaySlot): string {
+  if (slot.invalidation !== undefined) return `${slot.name} is invalidated (${slot.invalidation})`
+  const { confirmedFlushLsn } = slot
+  return confirmedFlushLsn === undefined
+    ? `${slot.name} has no position`
+    : `${slot.name} reaches back to ${formatLsn(confirmedFlushLsn)}`
+}
