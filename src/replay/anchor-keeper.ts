@@ -1,7 +1,7 @@
 import { failPoint } from '../base/fail-point.ts'
 import type { Logger } from '../base/log.ts'
 import { formatLsn, type Lsn } from '../base/lsn.ts'
-import { type AnchorPlan, type DropReason, planAnchors, type ReplayWindowLimits } from './plan-anchors.ts'
+import { type Anchor, type AnchorPlan, type DropReason, planAnchors, type ReplayWindowLimits } from './plan-anchors.ts'
 import { describeWindow, type ReplayWindow, type WindowFacts } from './replay-window.ts'
 import { anchorsUnseen, creationRefused, type Degradation, undroppable } from './window-degradation.ts'
 
@@ -12,7 +12,7 @@ export interface AnchorServer {
   create(name: string): Promise<Lsn>
   /** False when it is gone already. */
   drop(name: string): Promise<boolean>
-  /** Makes PostgreSQL write a snapshot of running transactions, within a tenth of a second or not at all. */
+  /** Makes PostgreSQL write a snapshot of running transactions, within moments or not at all. */
   refresh(): Promise<void>
   /** Never rejects. */
   close(): Promise<void>
@@ -32,8 +32,8 @@ export interface AnchorSight extends ReplayWindow {
   readonly degraded: string | null
 }
 
-/** Milliseconds in which the last rate of WAL comes to count half, when ticks show less: load comes in bursts. */
-const rateHalves_ms = 60_000
+/** How much of what was the most still counts with the next tick, when that shows less: load comes in bursts. */
+const kept = { rate: 0.8, growth: 0.95 }
 /** Milliseconds until the next try when the server could not be looked at: a window that nobody watches is not bounded. */
 const unseenWait_ms = 1000
 
@@ -54,7 +54,7 @@ export class AnchorKeeper {
   #running: Promise<void> | undefined
   #wake: () => void = () => {}
   #sight: AnchorSight | undefined
-  #last: { readonly at: number; readonly walEnd: Lsn; readonly rate: number | undefined } | undefined
+  #last: { at: number; walEnd: Lsn; rate: number | undefined; growth: number | undefined } | undefined
   #refreshedAt: Lsn | undefined
   #known: readonly string[] | undefined
   #loss: Degradation | undefined
@@ -123,15 +123,14 @@ export class AnchorKeeper {
       const plan = this.#plan(facts)
       for (const name of plan.gone) this.#options.log.warn({ anchor: name }, 'anchor slot dropped by somebody else')
       this.#loss = plan.loss
-      await this.#act(server, plan)
+      const anchors = await this.#act(server, facts, plan)
       if (plan.refresh && this.#held && this.#server === server) {
         this.#refreshedAt = facts.walEnd
         await server.refresh()
       }
-      const changed = plan.drops.length > 0 || plan.create !== undefined
-      const after = changed && this.#held && this.#server === server ? await server.look() : facts
-      this.#known = this.#server === server ? after.anchors.map(({ name }) => name) : undefined
-      this.#see(after, plan.degraded ?? this.#refusal?.degradation ?? this.#stuck ?? plan.loss)
+      // After an operation without an answer nobody knows what is there.
+      this.#known = this.#server === server ? anchors.map(({ name }) => name) : undefined
+      this.#see({ ...facts, anchors }, plan.degraded ?? this.#refusal?.degradation ?? this.#stuck ?? plan.loss)
       return plan.wait
     } catch (error) {
       this.#known = undefined
@@ -147,37 +146,42 @@ export class AnchorKeeper {
     const { slot, window } = this.#options
     const at = performance.now()
     const last = this.#last
-    const interval = last === undefined ? undefined : Math.max(1, at - last.at)
-    const rate = interval === undefined ? undefined : this.#rateNow(Number(facts.walEnd - last!.walEnd), interval)
-    this.#last = { at, walEnd: facts.walEnd, rate }
+    const grown = last === undefined ? undefined : Math.max(0, Number(facts.walEnd - last.walEnd))
+    const rate =
+      grown === undefined ? undefined : Math.max(grown / Math.max(1, at - last!.at), (last!.rate ?? 0) * kept.rate)
+    const growth = grown === undefined ? undefined : Math.max(grown, (last!.growth ?? 0) * kept.growth)
+    this.#last = { at, walEnd: facts.walEnd, rate, growth }
     return planAnchors({
       ...facts,
       slot,
       window,
       walRate: rate,
-      interval,
+      tickGrowth: growth,
       refreshedAt: this.#refreshedAt,
       known: this.#known,
       loss: this.#loss,
     })
   }
 
-  #rateNow(grown: number, interval: number): number {
-    const faded = (this.#last?.rate ?? 0) * 0.5 ** (interval / rateHalves_ms)
-    return Math.max(0, grown / interval, faded)
-  }
-
-  /** Stops where the slot is no longer ours, or the connection cannot be relied on. Never rejects. */
-  async #act(server: AnchorServer, plan: AnchorPlan): Promise<void> {
+  /**
+   * Gives the anchors that there are then. Stops where the slot is no longer ours, or the connection cannot be relied on.
+   * Never rejects.
+   */
+  async #act(server: AnchorServer, { anchors, live, now }: WindowFacts, plan: AnchorPlan): Promise<readonly Anchor[]> {
     const goesOn = () => this.#held && this.#server === server
-    let allDropped = true
+    const dropped = new Set<string>()
     this.#stuck = undefined
     for (const { name, because } of plan.drops) {
-      if (goesOn() && !(await this.#drop(server, name, because))) allDropped = false
+      if (goesOn() && (await this.#drop(server, name, because))) dropped.add(name)
     }
+    const left = anchors.filter(({ name }) => !dropped.has(name))
     if (plan.create === undefined) this.#refusal = undefined
-    else if (allDropped && goesOn() && performance.now() >= (this.#refusal?.until ?? 0))
-      await this.#create(server, plan.create)
+    const mayTry = dropped.size === plan.drops.length && performance.now() >= (this.#refusal?.until ?? 0)
+    if (plan.create === undefined || !mayTry || !goesOn()) return left
+    const confirmedFlushLsn = await this.#create(server, plan.create)
+    if (confirmedFlushLsn === undefined) return left
+    const { restartLsn, invalidation } = live!
+    return [...left, { name: plan.create, madeAt: now, confirmedFlushLsn, restartLsn, invalidation, active: false }]
   }
 
   async #drop(server: AnchorServer, anchor: string, because: DropReason): Promise<boolean> {
@@ -194,20 +198,22 @@ export class AnchorKeeper {
     return true
   }
 
-  async #create(server: AnchorServer, anchor: string): Promise<void> {
+  /** Gives where the copy streams from; undefined when there is none. */
+  async #create(server: AnchorServer, anchor: string): Promise<Lsn | undefined> {
     const { log, backoff } = this.#options
     let lsn: Lsn
     try {
       lsn = await server.create(anchor)
     } catch (error) {
-      if (sqlStateOf(error) === alreadyThere) return
+      if (sqlStateOf(error) === alreadyThere) return undefined
       this.#refusal = { degradation: creationRefused(anchor, said(error)), until: performance.now() + backoff }
       await this.#mistrustAfter(error)
-      return
+      return undefined
     }
     failPoint('anchor-created')
     this.#refusal = undefined
     log.info({ anchor, lsn: formatLsn(lsn) }, 'anchor slot made')
+    return lsn
   }
 
   /** Without an answer of the server the statement may still run there. */

@@ -42,8 +42,8 @@ export interface AnchorFacts {
   readonly window: ReplayWindowLimits
   /** Bytes of WAL a millisecond, as last seen; undefined before the second tick. */
   readonly walRate: number | undefined
-  /** Milliseconds between the last two ticks, which can be more than was planned; undefined before the second. */
-  readonly interval: number | undefined
+  /** The most bytes of WAL from one tick to the next of late, however long that was; undefined before the second. */
+  readonly tickGrowth: number | undefined
   /** The WAL end when PostgreSQL was last asked for a snapshot; undefined before. */
   readonly refreshedAt: Lsn | undefined
   /** Names of the anchors that the last tick left; undefined before the first. */
@@ -90,8 +90,7 @@ export function planAnchors(facts: AnchorFacts): AnchorPlan {
   if (window.time === 0 || window.bytes === 0) return turnOff(facts)
   const bytes = BigInt(window.bytes)
   const wait = waitFor(window.bytes, facts.walRate)
-  const twoTicks = Math.max(wait, facts.interval ?? 0) * 2
-  const reserve = max(bytes / 8n, BigInt(Math.ceil((facts.walRate ?? 0) * twoTicks)))
+  const reserve = max(bytes / 8n, 2n * BigInt(Math.ceil(facts.tickGrowth ?? 0)))
   const gone = (facts.known ?? []).filter((name) => !anchors.some((anchor) => anchor.name === name))
   let loss = gone.length > 0 ? lostToSomebody(gone) : facts.loss
   let left = anchors.toSorted(byPosition)

@@ -23,7 +23,7 @@ export async function connectAnchorServer(options: ControlOptions, slot: string)
 }
 
 /** Milliseconds that the creation below may wait for running transactions. */
-const snapshotTimeout = 100
+const snapshotTimeout = 25
 
 /**
  * Creating a logical slot writes a snapshot of running transactions first, whatever becomes of the slot then; no other

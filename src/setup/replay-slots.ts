@@ -1,17 +1,15 @@
 import type { PostgresClient } from '../base/postgres-client.ts'
-import { anchorPrefix, anchorTime } from '../replay/anchor-name.ts'
+import { anchorTime } from '../replay/anchor-name.ts'
 import type { ReplaySlot } from '../replay/reach.ts'
-import { inspectSlot, listSlots, type NamedSlot, slotInvalidation } from '../source/slot.ts'
+import { listSlots, type NamedSlot, slotInvalidation } from '../source/slot.ts'
 
 /** The slots of a bridge as replays see them; facts of PostgreSQL beside what decides. */
 export type KnownReplaySlot = NamedSlot & ReplaySlot
 
 /** The live slot, if it is there, and its anchors, oldest position first. Errors are those of the client. */
 export async function listReplaySlots(client: PostgresClient, slot: string): Promise<KnownReplaySlot[]> {
-  const anchors = (await listSlots(client, anchorPrefix(slot))).filter(
-    ({ name }) => anchorTime(slot, name) !== undefined,
+  const found = (await listSlots(client, slot)).filter(
+    ({ name }) => name === slot || anchorTime(slot, name) !== undefined,
   )
-  const live = await inspectSlot(client, slot)
-  const found = live === undefined ? anchors : [...anchors, { ...live, name: slot }]
   return found.map((one) => ({ ...one, invalidation: slotInvalidation(one) }))
 }

@@ -16,6 +16,7 @@ class Simulation {
   live = this.walEnd
   anchors: Anchor[] = []
   rate: number | undefined
+  growth = 0
   snapshot = this.walEnd
   #snapshotAt = this.now
   refreshedAt: bigint | undefined
@@ -35,7 +36,8 @@ class Simulation {
     assert.ok(this.retained <= 2n * BigInt(bytes), `retained ${this.retained}`)
     this.live = liveTo
     const seen = Number(grown) / this.wait
-    this.rate = Math.max(seen, (this.rate ?? 0) * 0.5 ** (this.wait / 60_000))
+    this.rate = Math.max(seen, (this.rate ?? 0) * 0.8)
+    this.growth = Math.max(Number(grown), this.growth * 0.95)
     // PostgreSQL writes one every 15 seconds; what is written now counts with the next tick.
     const snapshot = this.snapshot < this.live ? this.snapshot : this.live
     const restartLsn = held > this.live - snapshot ? this.live - held : snapshot
@@ -49,7 +51,7 @@ class Simulation {
       anchors: this.anchors,
       window: { time, bytes },
       walRate: this.rate,
-      interval: this.wait,
+      tickGrowth: this.growth,
       refreshedAt: this.refreshedAt,
       known: this.anchors.map(({ name }) => name),
       loss: this.loss,

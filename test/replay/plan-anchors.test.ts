@@ -35,7 +35,7 @@ function plan(anchors: readonly Anchor[], changes: Partial<AnchorFacts> = {}) {
     anchors,
     window: { time: 24 * hour, bytes: 1_000_000_000 },
     walRate: 0,
-    interval: 100,
+    tickGrowth: 0,
     refreshedAt: undefined,
     known: undefined,
     loss: undefined,
@@ -104,10 +104,10 @@ test('an anchor goes before it retains twice the bytes, also the only one, also 
 
 test('the faster WAL is written, the earlier one goes, and the sooner is the next tick', () => {
   const one = anchor(1500, 2)
-  expect(plan([one], { walRate: 10_000 })).toMatchObject({ drops: [], wait: 1000 })
-  expect(plan([one], { walRate: 250_000 })).toMatchObject({ drops: [], wait: 250 })
-  expect(plan([one], { walRate: 2_000_000 })).toMatchObject({ drops: [], wait: 100 })
-  expect(plan([one], { walRate: 2_500_000 })).toMatchObject({ drops: [{ because: 'bound' }], wait: 100 })
+  expect(plan([one], { walRate: 10_000, tickGrowth: 10_000_000 })).toMatchObject({ drops: [], wait: 1000 })
+  expect(plan([one], { walRate: 250_000, tickGrowth: 62_000_000 })).toMatchObject({ drops: [], wait: 250 })
+  expect(plan([one], { walRate: 2_000_000, tickGrowth: 240_000_000 })).toMatchObject({ drops: [], wait: 100 })
+  expect(plan([one], { tickGrowth: 250_000_000 })).toMatchObject({ drops: [{ because: 'bound' }] })
   expect(plan([one], { walRate: undefined })).toMatchObject({ wait: 100 })
 })
 
@@ -119,7 +119,7 @@ test.each([
   ['slot', { live: undefined }],
   ['slot', { live: { confirmedFlushLsn: walEnd, restartLsn: undefined, invalidation: 'wal_removed' } }],
   ['slot-name', { slot: 'x'.repeat(42) }],
-  ['too-fast', { walRate: 8_000_000 }],
+  ['too-fast', { tickGrowth: 800_000_000 }],
 ])('where no anchor could last the window is degraded, and none is made: %s', (kind, changes) => {
   const decision = plan([], changes)
   expect(decision.create).toBeUndefined()
