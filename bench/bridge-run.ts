@@ -7,7 +7,7 @@ import { freePort } from '../test/support/services.ts'
 import { exchange } from './broker.ts'
 import { type ProcessUsage, readUsage } from './process-usage.ts'
 
-const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+export const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 const healthInterval_ms = 1000
 
 /** The parts of `/api/status` that are read here. */
@@ -114,7 +114,7 @@ export class BridgeRun {
   }
 }
 
-function settingsOf(sourceUrl: string, sinkUrl: string, port: number): Record<string, string> {
+export function settingsOf(sourceUrl: string, sinkUrl: string, port: number): Record<string, string> {
   return {
     WAL2RABBIT_SOURCE_URL: sourceUrl,
     WAL2RABBIT_SINK_URL: sinkUrl,

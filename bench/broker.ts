@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import amqp from 'amqplib'
 import type { QueueType } from './options.ts'
 
@@ -41,6 +42,21 @@ export class Broker {
     await this.#channel.deleteQueue(queue)
     await this.#channel.assertQueue(queue, { durable: true, arguments: { 'x-queue-type': type } })
     await this.#channel.bindQueue(queue, exchange, 'order.#')
+  }
+
+  /** An exchange with one queue of this type, both of that name, which keeps the newest 10,000 messages. */
+  async forgetfulQueue(name: string, type: QueueType): Promise<void> {
+    await this.#channel.assertExchange(name, 'fanout', { durable: true })
+    await this.#channel.deleteQueue(name)
+    const limit = type === 'stream' ? { 'x-max-length-bytes': 10_000_000 } : { 'x-max-length': 10_000 }
+    await this.#channel.assertQueue(name, { durable: true, arguments: { 'x-queue-type': type, ...limit } })
+    await this.#channel.bindQueue(name, name, '')
+  }
+
+  /** Resolves when a message has come to that queue since the call. */
+  async untilArrived(name: string): Promise<void> {
+    await this.#channel.purgeQueue(name)
+    while ((await this.#channel.checkQueue(name)).messageCount === 0) await delay(50)
   }
 
   /** Resolves with performance.now() when the mark arrives from now on. */

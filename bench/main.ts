@@ -3,6 +3,7 @@ import { type Flood, floodLine, measureFlood } from './flood.ts'
 import { type Latency, measureLatency } from './latency.ts'
 import { type Memory, measureMemory } from './memory.ts'
 import { type BenchOptions, readOptions, usage } from './options.ts'
+import { measureReplay, type Replay, replayLine } from './replay.ts'
 import { latencyTable, machineLine, memoryLine, throughputTable } from './report.ts'
 import { type Servers, startServers } from './servers.ts'
 import { measureThroughput, type Throughput } from './throughput.ts'
@@ -15,6 +16,7 @@ interface Figures {
   readonly latency: Latency[]
   readonly memory: Memory[]
   readonly flood: Flood[]
+  readonly replay: Replay[]
   readonly window: ReplayWindowRun[]
 }
 
@@ -34,6 +36,7 @@ async function main(args: readonly string[]): Promise<void> {
       latency: [],
       memory: [],
       flood: [],
+      replay: [],
       window: [],
     }
     print(`${figures.command}\n${figures.machine}`)
@@ -56,6 +59,12 @@ async function measure(options: BenchOptions, servers: Servers, figures: Figures
       const flood = await measureFlood(options, queue, servers, say)
       figures.flood.push(flood)
       print(floodLine(flood))
+      continue
+    }
+    if (options.replay) {
+      const replay = await measureReplay(options, queue, servers, say)
+      figures.replay.push(replay)
+      print(replayLine(replay))
       continue
     }
     if (options.memory) {

@@ -10,7 +10,7 @@ import { type ReplayParts, ReplayRun } from './replay/replay-run.ts'
 import { resolveColumns } from './routing/column-map.ts'
 import type { RoutingOptions } from './routing/message.ts'
 import { connectCheckpoint } from './setup/checkpoint-connection.ts'
-import { ConfirmWindow } from './sink/confirm-window.ts'
+import { ConfirmWindow, type WindowLimits } from './sink/confirm-window.ts'
 import { toSourceError } from './source/failure.ts'
 import { KeyTrail } from './source/key-trail.ts'
 
@@ -32,6 +32,8 @@ export interface PublishingOptions {
   /** Its id, and how far it has come before. */
   readonly record: Pick<ReplayRecord, 'id' | 'progress'>
   readonly log: Pick<Logger, 'info' | 'warn'>
+  /** Default: as large as that of the bridge. */
+  readonly window?: WindowLimits
   /** What it needs of the broker where that is not what the bridge needs. */
   readonly sink?: Partial<Pick<SinkParts, 'exchanges' | 'topology'>>
   readonly parts: (output: ReplayOutput, trail: KeyTrail) => Promise<Omit<ReplayParts, 'output' | 'store' | 'counts'>>
@@ -43,7 +45,7 @@ export async function openPublishing(options: PublishingOptions): Promise<OpenRe
   const { id, progress: before } = options.record
   const { config } = loaded
   const { order } = config.delivery
-  const window = new ConfirmWindow(config.sink.confirmWindow, { order, positions: 'sparse' })
+  const window = new ConfirmWindow(options.window ?? config.sink.confirmWindow, { order, positions: 'sparse' })
   window.reset(before.settled)
   const keeper = new ReplayDeadLetters({
     slot: config.source.slot,

@@ -27,6 +27,7 @@ import { listReplaySlots } from './setup/replay-slots.ts'
 import { tableRangeOf } from './setup/replay-table.ts'
 import { routeExchanges } from './setup/route-exchanges.ts'
 import { sessionConnection } from './setup/session-connection.ts'
+import type { WindowLimits } from './sink/confirm-window.ts'
 import { toSourceError } from './source/failure.ts'
 import { KeyTrail } from './source/key-trail.ts'
 import { PostgresSource } from './source/postgres-source.ts'
@@ -74,6 +75,7 @@ export function openReplay(
     ledger,
     record,
     log,
+    window: replayLimits(loaded.config.sink.confirmWindow),
     sink: destinationNeeds(loaded, request),
     parts: async (output, trail) => ({
       ...(await commonParts(basis, output, record.id, trail, record.progress.tableKey)),
@@ -126,6 +128,11 @@ export function makeFindEvent(loaded: LoadedConfig, facts: ReplayFacts, log: Rep
     await run.run()
     return found
   }
+}
+
+/** Smaller than the live one: what the broker has of both in flight is how it shares its time between them. */
+function replayLimits({ messages, bytes }: WindowLimits): WindowLimits {
+  return { messages: Math.min(messages, 500), bytes: Math.min(bytes, 8 * 1024 * 1024) }
 }
 
 type CommonParts = Pick<ReplayParts, 'range' | 'newSource' | 'routing' | 'output' | 'onTick' | 'onPushed'>
