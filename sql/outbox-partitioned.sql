@@ -28,6 +28,7 @@ CREATE TABLE public.outbox_default PARTITION OF public.outbox DEFAULT;
 --   CREATE TABLE public.outbox_20260101 PARTITION OF public.outbox
 --     FOR VALUES FROM ('2026-01-01 00:00:00+00') TO ('2026-01-02 00:00:00+00');
 --
--- Drop them when neither consumers nor replays from the table need them any more; it takes a short exclusive lock. Events
--- not yet sent are not lost by that: they come from the WAL, not from the table.
+-- outbox.retention drops them when the role of the bridge owns them. Or drop them when neither consumers nor replays from
+-- the table need them any more; it takes a short exclusive lock. Events not yet sent are not lost by that: they come from
+-- the WAL, not from the table.
 --   DROP TABLE public.outbox_20260101;

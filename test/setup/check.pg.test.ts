@@ -83,6 +83,42 @@ test('what broke since is told at once as well', async () => {
   )
 })
 
+test('outbox.retention: what it lacks is a warning, with the statement that mends it', async () => {
+  await init()
+  const role = uniqueName('retention')
+  const url = new URL(database.url)
+  const found = async (changes: Partial<CheckOptions> = {}) => {
+    const findings = await runCheck({ ...options, retention: 3_600_000, ...changes })
+    return findings.filter((finding) => finding.name === 'outbox retention')
+  }
+  expect(await found({ retention: 0 })).toEqual([])
+  expect(await found()).toMatchObject([{ ok: true, detail: expect.stringContaining('older than 1h') }])
+  expect(await found({ columns: { created_at: null } })).toMatchObject([
+    {
+      ok: false,
+      severity: 'warning',
+      detail: expect.stringContaining('no created_at'),
+      remedy: expect.stringMatching(/^Map/),
+    },
+  ])
+  await client.query(`CREATE ROLE ${role} LOGIN PASSWORD 'x'; GRANT SELECT ON outbox TO ${role}`)
+  try {
+    url.username = role
+    url.password = 'x'
+    expect(await found({ url: url.href })).toMatchObject([
+      { severity: 'warning', detail: expect.stringContaining(`GRANT DELETE ON "public"."outbox" TO "${role}";`) },
+    ])
+    await client.query(`GRANT DELETE ON outbox TO ${role}; CREATE TABLE parted (LIKE outbox) PARTITION BY RANGE (created_at);
+      CREATE TABLE part PARTITION OF parted FOR VALUES FROM ('2026-01-01') TO ('2026-01-02');
+      GRANT SELECT, DELETE ON parted TO ${role}`)
+    expect(await found({ url: url.href, table: 'parted' })).toMatchObject([
+      { severity: 'warning', remedy: expect.stringContaining(`TO "${role}";`) },
+    ])
+  } finally {
+    await client.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  }
+})
+
 test('every column that cannot serve is named, not only the first', async () => {
   await init()
   await client.query(`ALTER TABLE outbox RENAME COLUMN type TO kind`)
