@@ -191,6 +191,8 @@ export class ReplayRun {
     } catch (error) {
       this.#failure = toBridgeError(error)
       this.#refusedRow = true
+      // What came before the row that nobody can read is delivered and stored first.
+      output.flush()
       this.#wake()
       return
     }
