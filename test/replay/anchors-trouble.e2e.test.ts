@@ -1,18 +1,15 @@
-import { afterEach, expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { parseLsn } from '../../src/base/lsn.ts'
 import { type PostgresOptions, type PostgresService, startPostgres } from '../support/services.ts'
 import type { Stage } from '../support/stage.ts'
 import { anchorStage, anchorsOf, ask, dropStage, eventually, insertEvents, writeWal } from './anchor-stage.ts'
 
-let server: PostgresService | undefined
-
-afterEach(() => server?.dispose())
-
-async function newStage(options: PostgresOptions): Promise<Stage> {
-  server = await startPostgres(options)
+async function newStage(options: PostgresOptions): Promise<{ stage: Stage; server: PostgresService }> {
+  const server = await startPostgres(options)
+  onTestFinished(() => server.dispose())
   const stage = await anchorStage(server, {})
   onTestFinished(() => dropStage(stage))
-  return stage
+  return { stage, server }
 }
 
 async function expectEvents(stage: Stage): Promise<void> {
@@ -22,12 +19,13 @@ async function expectEvents(stage: Stage): Promise<void> {
 }
 
 test('without a free slot the window is degraded and the stream goes on; with one it is mended', async () => {
-  const stage = await newStage({ settings: { max_replication_slots: '2' } })
+  const { stage } = await newStage({ settings: { max_replication_slots: '2' } })
   const { bridge } = stage
   await stage.query("SELECT pg_create_physical_replication_slot('of_somebody_else')")
   bridge.start()
-  const status = await bridge.until(({ replayWindow }) => replayWindow?.degraded != null)
-  expect(status.state).toBe('streaming')
+  const status = await bridge.until(
+    ({ state, replayWindow }) => state === 'streaming' && replayWindow?.degraded != null,
+  )
   expect(status.replayWindow).toMatchObject({
     anchors: [],
     degraded: expect.stringMatching(/all replication slots are in use \(SQLSTATE 53400\)/),
@@ -40,7 +38,7 @@ test('without a free slot the window is degraded and the stream goes on; with on
 }, 120_000)
 
 test('max_slot_wal_keep_size invalidates an anchor: the stream goes on, the loss is told, another is made', async () => {
-  const stage = await newStage({ settings: { max_slot_wal_keep_size: '64MB', min_wal_size: '32MB' } })
+  const { stage } = await newStage({ settings: { max_slot_wal_keep_size: '64MB', min_wal_size: '32MB' } })
   const { bridge } = stage
   bridge.start()
   const lost = (await bridge.until(({ replayWindow }) => replayWindow?.anchors.length === 1)).replayWindow!.anchors[0]!
@@ -67,12 +65,13 @@ test('max_slot_wal_keep_size invalidates an anchor: the stream goes on, the loss
     'the anchor is invalidated',
     60_000,
   )
-  const { state, replayWindow } = await bridge.until(
-    (status) => status.replayWindow?.anchors.length === 1 && status.replayWindow.anchors[0]!.name !== lost.name,
-  )
+  const { state, replayWindow } = await bridge.until((status) => {
+    const names = status.replayWindow?.anchors.map(({ name }) => name) ?? []
+    return names.length > 0 && !names.includes(lost.name)
+  })
   expect(state).toBe('streaming')
   expect(replayWindow!.degraded).toMatch(new RegExp(`PostgreSQL invalidated anchor ${lost.name} \\(wal_removed\\)`))
-  expect((await anchorsOf(stage)).map(({ name }) => name)).toEqual([replayWindow!.anchors[0]!.name])
+  expect((await anchorsOf(stage)).map(({ name }) => name)).toEqual(replayWindow!.anchors.map(({ name }) => name))
   expect((await live()).wal_status).toBe('reserved')
   const metrics = await (await fetch(`${bridge.url}/metrics`)).text()
   expect(metrics).toMatch(/^wal2rabbit_replay_window_degraded 1$/m)
@@ -80,8 +79,8 @@ test('max_slot_wal_keep_size invalidates an anchor: the stream goes on, the loss
 }, 120_000)
 
 test('an operation on slots that hangs delays neither a store nor the end of the process', async () => {
-  const stage = await newStage({})
-  if (server?.dataFolder === undefined) return // its processes are another machine's
+  const { stage, server } = await newStage({})
+  if (server.dataFolder === undefined) return // its processes are another machine's
   const { bridge } = stage
   bridge.start()
   await bridge.until(({ replayWindow }) => replayWindow?.anchors.length === 1)
