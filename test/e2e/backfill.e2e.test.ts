@@ -1,12 +1,16 @@
 import pg from 'pg'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { formatLsn, parseLsn } from '../../src/base/lsn.ts'
 import { parseTableName } from '../../src/base/sql.ts'
 import { outboxTableSql } from '../../src/setup/sql-files.ts'
 import { type CommandOptions, type CommandResult, runCommand } from '../support/bridge-process.ts'
 import type { Collector } from '../support/collector.ts'
-import { freshDatabase, sharedRabbit } from '../support/services.ts'
+import { SeededRandom } from '../support/seeded-random.ts'
+import { ensureWal2json, freshDatabase, sharedRabbit } from '../support/services.ts'
 import { Stage } from '../support/stage.ts'
+
+/** Each attempt is a process of its own, and two cores serve all of them. */
+vi.setConfig({ testTimeout: 180_000 })
 
 interface BackfillStage extends Stage {
   readonly client: pg.Client
@@ -180,4 +184,131 @@ test.each([
   const twice = collector.deliveries.length - collector.ids.size
   expect(twice).toBeLessThanOrEqual(300)
   expect(before.size).toBe(500)
+})
+
+test('dead letters of a backfill are kept under its id, and those of one that was killed are taken back', async () => {
+  const stage = await openStage(0, { WAL2RABBIT_SINK_MAX_MESSAGE_SIZE: '1KiB' })
+  const collector = await stage.collector()
+  await stage.client.query(
+    `INSERT INTO outbox (aggregate_type, aggregate_id, type, payload)
+      SELECT 'order', n::text, 'placed', to_jsonb(repeat('x', CASE WHEN n % 100 = 0 THEN 2000 ELSE 10 END))
+      FROM generate_series(1, 3000) n`,
+  )
+  const kept = async () => {
+    const text = `SELECT d.replay_id AS id, r.state, count(*)::int AS count, min(d.reason_code) AS reason
+      FROM wal2rabbit.dead_letter d JOIN wal2rabbit.replay r ON r.id = d.replay_id GROUP BY 1, 2`
+    return (await stage.client.query<Record<string, unknown>>(text)).rows
+  }
+  const dying = stage.init(['--backfill'], { failPoint: 'replay-row:2900' })
+  expect((await dying).code).toBe(null)
+  const again = await stage.init()
+  expect([again.code, again.stderr]).toEqual([
+    0,
+    expect.stringContaining('2970 events published, 30 kept as dead letters'),
+  ])
+  expect(await kept()).toEqual([{ id: expect.any(String), state: 'done', count: 30, reason: 'EVENT_TOO_LARGE' }])
+  await collector.until(() => collector.ids.size === 2970, 20_000, 'all others')
+})
+
+test('SIGINT stops it in order: nothing that keeps WAL is left, and it starts over', async () => {
+  const stage = await openStage(60_000)
+  const collector = await stage.collector()
+  const some = collector.until(() => collector.ids.size > 0, 30_000, 'a row')
+  const stopped = await stage.init(['--backfill'], { signal: 'SIGINT', when: some })
+  expect([stopped.code, stopped.stderr]).toEqual([1, expect.stringContaining('starts over')])
+  expect(await slots(stage)).toEqual([])
+  expect(await states(stage)).toEqual(['stopped'])
+  const again = await stage.init()
+  expect([again.code, again.stderr]).toEqual([0, expect.stringContaining('60000 events published')])
+  await collector.until(() => collector.ids.size === 60_000, 60_000, 'all rows')
+})
+
+test('it is refused where a slot or a checkpoint is there already, and plain init says that rows are left out', async () => {
+  const stage = await openStage(3)
+  const plain = await stage.init([])
+  expect([plain.code, plain.stderr]).toEqual([0, expect.stringContaining('"wal2rabbit init --backfill", in place of')])
+  for (const args of [['--backfill'], ['--backfill', '--dry-run']]) {
+    const refused = await stage.init(args)
+    expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('error BACKFILL_REFUSED: slot')])
+  }
+  await stage.client.query('SELECT pg_drop_replication_slot($1)', [stage.name])
+  expect((await stage.init()).stderr).toContain('error BACKFILL_REFUSED: a checkpoint')
+  await stage.client.query('DELETE FROM wal2rabbit.checkpoint')
+  expect((await stage.init(['--backfill', '--accept-gap'])).code).toBe(2)
+  const now = await stage.init()
+  expect([now.code, now.stderr]).toEqual([0, expect.stringContaining('3 events published')])
+})
+
+test('an interrupted backfill can be given up, and is not heard of again', async () => {
+  const stage = await openStage(50)
+  expect((await stage.init(['--backfill'], { failPoint: 'replay-row:10' })).code).toBe(null)
+  expect((await stage.init([])).code).toBe(3)
+  expect((await stage.init(['--accept-gap'])).code).toBe(0)
+  expect(await states(stage)).toEqual(['abandoned'])
+  expect((await stage.init([])).code).toBe(0)
+  expect((await stage.init()).stderr).toContain('BACKFILL_REFUSED')
+})
+
+test.for(['pgoutput', 'wal2json'] as const)(
+  'a table made for another tool, without created_at and transaction_id, is published in the order of its rows: %s',
+  async (plugin, context) => {
+    const wal2json = await ensureWal2json()
+    if (plugin === 'wal2json' && !wal2json.available) return context.skip(wal2json.reason)
+    const stage = await openStage(0, { WAL2RABBIT_SOURCE_COLUMNS: 'debezium', WAL2RABBIT_SOURCE_PLUGIN: plugin })
+    const collector = await stage.collector()
+    await stage.client.query(
+      `DROP TABLE outbox;
+    CREATE TABLE outbox (id uuid PRIMARY KEY, aggregatetype text, aggregateid text, type text, payload jsonb);
+    INSERT INTO outbox SELECT gen_random_uuid(), 'order', '1', 'placed', to_jsonb(n) FROM generate_series(1, 200) n`,
+    )
+    // Killed when all are published: what is new cannot be told from what was, so all come again.
+    expect((await stage.init(['--backfill'], { failPoint: 'backfill-published' })).code).toBe(null)
+    const again = await stage.init()
+    expect([again.code, again.stderr]).toEqual([0, expect.stringContaining('200 events published')])
+    expect(await states(stage)).toEqual(['abandoned', 'done'])
+    await collector.until(() => collector.deliveries.length === 400, 20_000, 'all rows twice')
+    const bodies = collector.deliveries.map(({ body }) => Number(body))
+    expect(bodies.slice(200)).toEqual(Array.from({ length: 200 }, (_, index) => index + 1))
+    stage.bridge.start()
+    await stage.bridge.until((status) => status.state === 'streaming')
+    await stage.client.query(`INSERT INTO outbox VALUES (gen_random_uuid(), 'order', '1', 'placed', '"after"')`)
+    await collector.until(() => collector.deliveries.at(-1)?.body === '"after"', 20_000, 'after')
+    expect(collector.deliveries.length).toBe(401)
+    expect(await stage.bridge.end('SIGTERM')).toBe(0)
+  },
+)
+
+test('killed at random moments and done again, with writers at work, nothing is missing', async () => {
+  const seed = Number(process.env.WAL2RABBIT_TEST_SEED ?? Date.now() % 100_000)
+  console.info(`seed ${seed} (WAL2RABBIT_TEST_SEED)`)
+  const random = new SeededRandom(seed)
+  const stage = await openStage(20_000)
+  const collector = await stage.collector()
+  const stop = new AbortController()
+  onTestFinished(() => stop.abort())
+  const writer = (async () => {
+    const client = new pg.Client({ connectionString: stage.options.databaseUrl })
+    await client.connect()
+    while (!stop.signal.aborted) {
+      await insert(client, 5, 'late')
+      await client.query('SELECT pg_sleep(0.02)')
+    }
+    await client.end()
+  })()
+  for (let kill = 0; kill < 5; kill++) {
+    await stage.init(['--backfill'], { killAfter: random.between(300, 4000) })
+    const left = await slots(stage)
+    if (left.includes(stage.name)) break
+  }
+  const last = await stage.init()
+  expect([last.code, last.stderr]).toEqual([0, expect.any(String)])
+  expect(await slots(stage)).toEqual([stage.name])
+  stage.bridge.start()
+  await stage.bridge.until((status) => status.state === 'streaming')
+  stop.abort()
+  await writer
+  const ids = await idsOfTable(stage)
+  await collector.until(() => collector.ids.size === ids.length, 60_000, 'all rows')
+  expect([...collector.ids].toSorted()).toEqual(ids.toSorted())
+  expect(await stage.bridge.end('SIGTERM')).toBe(0)
 })
