@@ -26,7 +26,7 @@ async function cli(args: readonly string[], options: { env?: Record<string, stri
   return { code, ...printed, context }
 }
 
-const commands = ['init', 'check', 'run', 'status', 'checkpoints']
+const commands = ['init', 'check', 'run', 'status', 'checkpoints', 'retention']
 
 test.each<[string, string[], RegExp]>([
   ['no command', [], /^error USAGE: no command given/m],
