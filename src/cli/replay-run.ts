@@ -14,7 +14,7 @@ import { expectedEvents } from '../setup/expected-events.ts'
 import { requireSchema } from '../setup/migrate.ts'
 import { planReplay } from '../setup/plan-replay.ts'
 import { readReplayFacts } from '../setup/replay-facts.ts'
-import { countReplayRows } from '../setup/replay-table.ts'
+import { countReplayRows, requireTableStart } from '../setup/replay-table.ts'
 import { requireDestination } from '../setup/require-destination.ts'
 import { inspectTable } from '../source/table.ts'
 import { brokerOptions } from './broker-options.ts'
@@ -173,11 +173,15 @@ async function carryOut(
 ): Promise<ExitCode> {
   const { id, request, plan } = replay
   printNote(context, `replay ${id}`)
-  const expected = await onControl(loaded, 'counting the rows', (client) =>
-    plan.source === 'wal'
+  const expected = await onControl(loaded, 'counting the rows', async (client) => {
+    await requireTableStart(client, outboxNames(loaded), plan)
+    return plan.source === 'wal'
       ? expectedEvents(client, loaded.config.source.slot, plan)
-      : countReplayRows(client, outboxNames(loaded), plan),
-  )
+      : countReplayRows(client, outboxNames(loaded), plan)
+  }).catch(async (thrown) => {
+    await ledger.end('failed', toBridgeError(thrown))
+    throw thrown
+  })
   const bar = new Progress(context)
   const show = () =>
     bar.show(() => {

@@ -1,4 +1,5 @@
-import type { Lsn } from '../base/lsn.ts'
+import { BridgeError } from '../base/errors.ts'
+import { formatLsn, type Lsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { quoteIdent, quoteTable } from '../base/sql.ts'
 import { findSnapshotAfter, findSnapshotBefore, type Lineage } from '../checkpoint/history-snapshots.ts'
@@ -9,7 +10,7 @@ import type { TableReach } from './choose-source.ts'
 import type { OutboxNames } from './outbox-guard.ts'
 import { inspectReadableTable } from './readable-table.ts'
 import type { ReplayFacts } from './replay-facts.ts'
-import { type OutboxSource, readTableReach } from './table-reach.ts'
+import { type OutboxSource, readRetentionFloor, readTableReach } from './table-reach.ts'
 
 /** What the table gives for a start, and by what rows above it are told. */
 export interface TableStart extends TableReach {
@@ -53,6 +54,26 @@ export async function snapshotBehind(client: PostgresClient, facts: ReplayFacts,
   // All ids that were given so far, not only those of transactions that a snapshot of now sees ended.
   const { rows } = await client.query({ text: 'SELECT pg_current_xact_id()::text AS xid' })
   return `${rows[0]!.xid}:${rows[0]!.xid}:`
+}
+
+/**
+ * To be asked once the replay is recorded, and again when it is resumed: from the record on outbox.retention leaves its
+ * rows alone, but a pass that looked before may have let some go. Throws REPLAY_OUT_OF_REACH. Errors are those of the
+ * client.
+ */
+export async function requireTableStart(
+  client: PostgresClient,
+  { table }: Pick<OutboxNames, 'table'>,
+  plan: Pick<ReplayPlan, 'source' | 'range' | 'systemIdentifier'>,
+): Promise<void> {
+  if (plan.source !== 'table') return
+  const floor = await readRetentionFloor(client, table, plan)
+  const from = plan.range.from.lsn
+  if (floor === undefined || floor <= from) return
+  throw new BridgeError(
+    'REPLAY_OUT_OF_REACH',
+    `rows of ${quoteTable(table)} that committed below ${formatLsn(floor)} were deleted by outbox.retention, expected all from ${formatLsn(from)} on`,
+  )
 }
 
 /** How many rows a replay from the table will read. Errors are those of the client. */

@@ -2,6 +2,8 @@ import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { formatLsn } from '../../src/base/lsn.ts'
 import { findRetentionSnapshot } from '../../src/checkpoint/history-snapshots.ts'
 import { connectControl, endControl } from '../../src/setup/connect.ts'
+import { readLineage } from '../../src/setup/lineage.ts'
+import { requireTableStart } from '../../src/setup/replay-table.ts'
 import { RetentionStage } from './retention-stage.ts'
 
 let stage: RetentionStage
@@ -216,6 +218,23 @@ test('a replay that begins between the look and the first batch finds the floor,
   expect(await stage.retentionRow()).toMatchObject({ rows: 0 })
 })
 
+test('a replay that was planned before rows went, and recorded after, is refused', async () => {
+  await stage.insert(5, 9)
+  await stage.record()
+  await stage.settle()
+  const floor = (await stage.pass()).floor!
+  const { systemIdentifier } = await readLineage(stage.writer, stage.database.url)
+  const start = (source: 'wal' | 'table', lsn: bigint) =>
+    requireTableStart(stage.writer, stage.rule, {
+      source,
+      range: { from: { lsn, rows: 0 }, to: { lsn: floor, rows: 0 } },
+      systemIdentifier,
+    })
+  await expect(start('table', floor - 1n)).rejects.toMatchObject({ code: 'REPLAY_OUT_OF_REACH' })
+  await start('table', floor)
+  await start('wal', 0n)
+})
+
 test('the floor is there before the first row is gone', async () => {
   await stage.insert(5, 9)
   await stage.record()
@@ -269,7 +288,9 @@ test('one pass at a time for a table', async () => {
   expect(await stage.pass()).toMatchObject({ outcome: 'done', rows: 5 })
 })
 
-test('under concurrent writers, with a stored LSN that lags behind, every row that went was settled', async () => {
+test('under concurrent writers, with a stored LSN that lags behind, every row that went was settled', {
+  timeout: 180_000,
+}, async () => {
   const writers = [await anotherClient(), await anotherClient(), await anotherClient()]
   let over = false
   let written = 0
