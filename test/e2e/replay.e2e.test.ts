@@ -143,7 +143,7 @@ describe('refused, and nothing is published', () => {
     ['a mark that does not exist', ['--from', 'nowhere'], 2, 'POSITION_UNKNOWN'],
     ['a position in no known form', ['--from', '16-B374D848'], 2, 'USAGE'],
     ['neither --from nor --resume', [], 2, 'USAGE'],
-    ['a replay that does not exist', ['--resume', 'nope'], 2, 'POSITION_UNKNOWN'],
+    ['a replay that does not exist', ['--resume', 'nope'], 2, 'USAGE'],
   ])('%s', async (_, args, code, error) => {
     const before = live.seen.length
     const result = await runCommand(['replay', ...args], stage.bridge.env)
@@ -170,8 +170,8 @@ describe('refused, and nothing is published', () => {
       ['replay', '--from', 'before-release', '--queue', uniqueName('none')],
       stage.bridge.env,
     )
-    expect(result.stderr).toContain('error SINK_TOPOLOGY: ')
-    expect(result.code).toBe(3)
+    expect(result.stderr).toContain('error USAGE: ')
+    expect(result.code).toBe(2)
   })
 
   test('an end before the start', async () => {
