@@ -52,7 +52,7 @@ async function haltOf(env: Record<string, string>): Promise<string | undefined> 
 test('verify-full on both sides works end to end, and every connection is encrypted', async () => {
   const collector = await stage.collector()
   stage.bridge.start()
-  await stage.bridge.until((status) => status.state === 'streaming')
+  await stage.bridge.until((status) => status.state === 'streaming' && status.replayWindow !== null)
   await stage.query(`INSERT INTO outbox (aggregate_type, aggregate_id, type) VALUES ('order', '1', 'OrderPlaced')`)
   await collector.until(() => collector.ids.size === 1, 10_000, 'the event')
 
@@ -62,6 +62,7 @@ test('verify-full on both sides works end to end, and every connection is encryp
   )
   expect(connections).toEqual([
     { name: 'wal2rabbit', ssl: true },
+    { name: 'wal2rabbit anchors', ssl: true },
     { name: 'wal2rabbit checkpoint', ssl: true },
     { name: 'wal2rabbit dead letters', ssl: true },
   ])
