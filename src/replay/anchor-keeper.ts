@@ -1,8 +1,10 @@
 import { failPoint } from '../base/fail-point.ts'
 import type { Logger } from '../base/log.ts'
 import { formatLsn, type Lsn } from '../base/lsn.ts'
-import { type Anchor, type AnchorPlan, type DropReason, planAnchors, type ReplayWindowLimits } from './plan-anchors.ts'
+import type { Anchor } from './anchor.ts'
+import { type AnchorPlan, type DropReason, planAnchors, type ReplayWindowLimits } from './plan-anchors.ts'
 import { describeWindow, type ReplayWindow, type WindowFacts } from './replay-window.ts'
+import { WalPace } from './wal-pace.ts'
 import { anchorsUnseen, creationRefused, type Degradation, undroppable } from './window-degradation.ts'
 
 /** The anchors on the server, over one connection that nothing else waits for. Errors are those of the driver. */
@@ -32,8 +34,6 @@ export interface AnchorSight extends ReplayWindow {
   readonly degraded: string | null
 }
 
-/** How much of what was the most still counts with the next tick, when that shows less: load comes in bursts. */
-const kept = { rate: 0.8, growth: 0.95 }
 /** Milliseconds until the next try when the server could not be looked at: a window that nobody watches is not bounded. */
 const unseenWait_ms = 1000
 
@@ -54,7 +54,7 @@ export class AnchorKeeper {
   #running: Promise<void> | undefined
   #wake: () => void = () => {}
   #sight: AnchorSight | undefined
-  #last: { at: number; walEnd: Lsn; rate: number | undefined; growth: number | undefined } | undefined
+  #pace = new WalPace()
   #refreshedAt: Lsn | undefined
   #known: readonly string[] | undefined
   #loss: Degradation | undefined
@@ -76,7 +76,7 @@ export class AnchorKeeper {
     this.#held = true
     // Another bridge may have had its turn.
     this.#known = undefined
-    this.#last = undefined
+    this.#pace = new WalPace()
     this.#refreshedAt = undefined
     this.#change()
     this.#running ??= this.#run()
@@ -134,7 +134,7 @@ export class AnchorKeeper {
       return plan.wait
     } catch (error) {
       this.#known = undefined
-      this.#last = undefined
+      this.#pace = new WalPace()
       this.#sight = undefined
       if (this.#held) this.#say(anchorsUnseen(this.#options.slot, said(error)))
       await this.#disconnect()
@@ -144,19 +144,13 @@ export class AnchorKeeper {
 
   #plan(facts: WindowFacts): AnchorPlan {
     const { slot, window } = this.#options
-    const at = performance.now()
-    const last = this.#last
-    const grown = last === undefined ? undefined : Math.max(0, Number(facts.walEnd - last.walEnd))
-    const rate =
-      grown === undefined ? undefined : Math.max(grown / Math.max(1, at - last!.at), (last!.rate ?? 0) * kept.rate)
-    const growth = grown === undefined ? undefined : Math.max(grown, (last!.growth ?? 0) * kept.growth)
-    this.#last = { at, walEnd: facts.walEnd, rate, growth }
+    this.#pace.note(performance.now(), facts.walEnd)
     return planAnchors({
       ...facts,
       slot,
       window,
-      walRate: rate,
-      tickGrowth: growth,
+      walRate: this.#pace.rate,
+      tickGrowth: this.#pace.growth,
       refreshedAt: this.#refreshedAt,
       known: this.#known,
       loss: this.#loss,

@@ -1,4 +1,5 @@
 import type { Lsn } from '../base/lsn.ts'
+import { type Anchor, byPosition, distance, position, retainedBy, usable } from './anchor.ts'
 import { anchorName } from './anchor-name.ts'
 import {
   type Degradation,
@@ -11,19 +12,6 @@ import {
   slotRetains,
   walTooFast,
 } from './window-degradation.ts'
-
-/** An anchor slot as PostgreSQL shows it. */
-export interface Anchor {
-  readonly name: string
-  /** When it was made, as its name says. */
-  readonly madeAt: Date
-  /** Both are undefined while it is being made, the second also when it is invalidated. */
-  readonly confirmedFlushLsn: Lsn | undefined
-  readonly restartLsn: Lsn | undefined
-  /** Why PostgreSQL will never stream from it again. */
-  readonly invalidation: string | undefined
-  readonly active: boolean
-}
 
 /** `replay.window`: milliseconds and bytes, whichever is reached first; 0 of either turns it off. */
 export interface ReplayWindowLimits {
@@ -86,7 +74,7 @@ const burst = 32_000
  * reaches 7/4 B at most in quiet water; it goes before it retains 2 B, whatever else is lost by that.
  */
 export function planAnchors(facts: AnchorFacts): AnchorPlan {
-  const { anchors, window } = facts
+  const { anchors, window, walEnd } = facts
   if (window.time === 0 || window.bytes === 0) return turnOff(facts)
   const bytes = BigInt(window.bytes)
   const wait = waitFor(window.bytes, facts.walRate)
@@ -112,7 +100,7 @@ export function planAnchors(facts: AnchorFacts): AnchorPlan {
     drop(anchor, 'invalidated')
   }
   while (left.length > 1 && covers(left[1]!, facts) && drop(left[0]!, 'covered'));
-  for (const anchor of left.filter((one) => retainedBy(one, facts) > 2n * bytes - reserve)) {
+  for (const anchor of left.filter((one) => retainedBy(one, walEnd) > 2n * bytes - reserve)) {
     if (drop(anchor, 'bound')) loss = lostToBound(anchor.name, 2n * bytes)
   }
   while (left.length > anchors_max && drop(closestToItsElder(left), 'spare'));
@@ -207,28 +195,6 @@ function obstacleTo(facts: AnchorFacts, bytes: bigint, reserve: bigint): Degrada
   if (bytes / 2n + reserve > 2n * bytes) return walTooFast(reserve, bytes)
   const held = walEnd - live.restartLsn
   return held + bytes / 2n + reserve > 2n * bytes ? slotRetains(slot, held, 2n * bytes) : undefined
-}
-
-function retainedBy({ restartLsn }: Anchor, { walEnd }: AnchorFacts): bigint {
-  return restartLsn === undefined ? 0n : walEnd - restartLsn
-}
-
-function usable({ confirmedFlushLsn, invalidation }: Anchor): boolean {
-  return confirmedFlushLsn !== undefined && invalidation === undefined
-}
-
-function distance(elder: Anchor, younger: Anchor): bigint {
-  return position(younger) - position(elder)
-}
-
-/** One that has none yet is being made, and so is the newest. */
-function position({ confirmedFlushLsn }: Anchor): Lsn {
-  return confirmedFlushLsn ?? 1n << 64n
-}
-
-function byPosition(a: Anchor, b: Anchor): number {
-  const gap = distance(b, a)
-  return gap < 0n ? -1 : gap > 0n ? 1 : a.name < b.name ? -1 : 1
 }
 
 function max(a: bigint, b: bigint): bigint {

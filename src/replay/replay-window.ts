@@ -1,5 +1,5 @@
 import type { Lsn } from '../base/lsn.ts'
-import type { Anchor } from './plan-anchors.ts'
+import { type Anchor, retainedBy } from './anchor.ts'
 import { walFloor } from './reach.ts'
 
 /** How far back the WAL can be replayed, and what keeps it. */
@@ -30,10 +30,10 @@ export function describeWindow({ now, walEnd, live, anchors }: WindowFacts): Rep
   const slots = live === undefined ? anchors : [...anchors, { ...live, name: '' }]
   const floor = walFloor(slots)
   const oldest = anchors.find((one) => one.invalidation === undefined && one.confirmedFlushLsn === floor)
-  const shown = anchors.map(({ name, confirmedFlushLsn, restartLsn }) => ({
-    name,
-    lsn: confirmedFlushLsn ?? null,
-    retainedBytes: restartLsn === undefined || restartLsn > walEnd ? 0n : walEnd - restartLsn,
+  const shown = anchors.map((anchor) => ({
+    name: anchor.name,
+    lsn: anchor.confirmedFlushLsn ?? null,
+    retainedBytes: retainedBy(anchor, walEnd),
   }))
   return {
     anchors: shown,

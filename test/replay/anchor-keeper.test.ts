@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from 'vitest'
+import type { Anchor } from '../../src/replay/anchor.ts'
 import { AnchorKeeper, type AnchorServer } from '../../src/replay/anchor-keeper.ts'
 import { anchorTime } from '../../src/replay/anchor-name.ts'
-import type { Anchor } from '../../src/replay/plan-anchors.ts'
 
 const slot = 'shop'
 const bytes = 1_000_000_000

@@ -1,8 +1,9 @@
 import assert from 'node:assert'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import type { Anchor } from '../../src/replay/anchor.ts'
 import { anchorTime } from '../../src/replay/anchor-name.ts'
-import { type Anchor, anchors_max, planAnchors } from '../../src/replay/plan-anchors.ts'
+import { anchors_max, planAnchors } from '../../src/replay/plan-anchors.ts'
 import type { Degradation } from '../../src/replay/window-degradation.ts'
 
 const slot = 'shop'

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
+import type { Anchor } from '../../src/replay/anchor.ts'
 import { anchorName } from '../../src/replay/anchor-name.ts'
-import { type Anchor, type AnchorFacts, planAnchors } from '../../src/replay/plan-anchors.ts'
+import { type AnchorFacts, planAnchors } from '../../src/replay/plan-anchors.ts'
 
 const slot = 'shop'
 const now = new Date('2026-01-31T12:00:00Z')

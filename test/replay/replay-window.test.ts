@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Anchor } from '../../src/replay/plan-anchors.ts'
+import type { Anchor } from '../../src/replay/anchor.ts'
 import { describeWindow } from '../../src/replay/replay-window.ts'
 
 const now = new Date('2026-01-31T12:00:00Z')
