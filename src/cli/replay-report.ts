@@ -101,8 +101,9 @@ export function eventLine(
 ): object {
   const aggregate = aggregateType === null ? null : `${aggregateType}/${aggregateId ?? ''}`
   const { committedAt, position, type, eventId } = event
-  const to = exchange === '' ? { exchange: '(default)' } : { exchange }
-  return { '': which, committedAt, position, aggregate, type, eventId, ...to, routingKey }
+  const place = position === null ? {} : { committedAt, position }
+  const to = exchange === '' ? '(default)' : exchange
+  return { '': which, ...place, aggregate, type, eventId, exchange: to, routingKey }
 }
 
 /** The stable JSON form of a range. LSNs are text, times ISO 8601 in UTC; null where nothing narrows it. */

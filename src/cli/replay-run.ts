@@ -94,10 +94,12 @@ async function dryRun(
   flags: ReplayFlags,
 ): Promise<ExitCode> {
   let events = 0
+  let refused = 0
   let first: ReturnType<typeof describeEvent> | undefined
   let last: RoutedEvent | undefined
   const run = await openDryRun({ loaded, plan, request, log: silent, onTick: () => undefined }, (event) => {
-    events++
+    if (event.message === undefined) refused++
+    else events++
     first ??= describeEvent(event, plan)
     last = event
   })
@@ -107,10 +109,11 @@ async function dryRun(
     const shown = last === undefined ? undefined : describeEvent(last, plan)
     const rows = run.counts.read
     if (flags.json === true) {
-      const counts = { rowsRead: rows, events, first: first ?? null, last: shown ?? null }
+      const counts = { rowsRead: rows, events, refused, first: first ?? null, last: shown ?? null }
       printJson(context, { dryRun: true, complete: outcome === 'done', ...rangeFacts(plan), ...counts })
     } else {
-      printData(context, `would publish ${countOf(events, 'event')} of ${countOf(rows, 'row')} read`)
+      const letters = refused === 0 ? '' : `, and keep ${countOf(refused, 'dead letter')} of what cannot be sent`
+      printData(context, `would publish ${countOf(events, 'event')} of ${countOf(rows, 'row')} read${letters}`)
       if (first !== undefined && shown !== undefined) {
         printData(context, formatTable([eventLine('first', first), eventLine('last', shown)]))
       }

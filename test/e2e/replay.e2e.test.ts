@@ -166,12 +166,15 @@ describe('refused, and nothing is published', () => {
 
   test('a queue that does not exist', async () => {
     await insert(1, 'NoQueue')
+    const replays = async () => (await stage.query('SELECT count(*) AS n FROM wal2rabbit.replay'))[0]!.n
+    const before = await replays()
     const result = await runCommand(
       ['replay', '--from', 'before-release', '--queue', uniqueName('none')],
       stage.bridge.env,
     )
-    expect(result.stderr).toContain('error USAGE: ')
+    expect(result.stderr).toContain('error USAGE: --queue is ')
     expect(result.code).toBe(2)
+    expect(await replays()).toBe(before)
   })
 
   test('an end before the start', async () => {

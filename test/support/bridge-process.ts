@@ -7,7 +7,7 @@ import type { Status } from '../../src/admin/status.ts'
 const main = resolve(import.meta.dirname, '../../dist/cli/main.js')
 
 /** Our own environment without any setting of the bridge: a test's child knows only what the test gives it. */
-function environment(env: Record<string, string>): Record<string, string | undefined> {
+export function ownEnvironment(env: Record<string, string>): Record<string, string | undefined> {
   const foreign = Object.entries(process.env).filter(([name]) => !/^WAL2RABBIT_|^(DATABASE|AMQP)_URL$/.test(name))
   return { ...Object.fromEntries(foreign), ...env }
 }
@@ -36,7 +36,7 @@ export async function runCommand(
 ): Promise<CommandResult> {
   const nodeOptions = failPoint === undefined ? [] : ['--import', resolve(import.meta.dirname, 'fail-points.mjs')]
   const child = spawn(process.execPath, [...nodeOptions, main, ...args], {
-    env: environment({ ...env, ...(failPoint !== undefined && { WAL2RABBIT_FAIL_POINT: failPoint }) }),
+    env: ownEnvironment({ ...env, ...(failPoint !== undefined && { WAL2RABBIT_FAIL_POINT: failPoint }) }),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let stdout = ''
@@ -82,7 +82,7 @@ export class BridgeProcess {
   /** `env` is for this start only. */
   start(nodeOptions: readonly string[] = [], env: Readonly<Record<string, string>> = {}): void {
     const child = spawn(process.execPath, [...nodeOptions, main, 'run'], {
-      env: environment({ ...this.env, ...env }),
+      env: ownEnvironment({ ...this.env, ...env }),
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const keep = (data: Buffer) => {
