@@ -53,7 +53,10 @@ export async function openPublishing(options: PublishingOptions): Promise<OpenRe
     connect: () => connectFor(loaded, 'wal2rabbit replay dead letters', deadLetterTimeout_ms),
     toError: (error, doing) => toSourceError(error, { doing }),
   })
-  const sink = await makeSink(loaded, { window, order, keeper, retry: config.delivery.retry, log, ...options.sink })
+  const { retry } = config.delivery
+  // A name apart from the bridge's, for who looks at the connections of the broker, or closes one.
+  const connectionName = `wal2rabbit replay ${id}`
+  const sink = await makeSink(loaded, { window, order, keeper, retry, log, connectionName, ...options.sink })
   const trail = new KeyTrail()
   const progress = (): ReplayProgress => {
     const { confirmed, deadLettered, dropped } = sink.counters

@@ -9,8 +9,8 @@ export type SinkParts = Pick<
   RabbitmqSinkOptions,
   'window' | 'order' | 'lease' | 'keeper' | 'retry' | 'retryReturned' | 'onConfirmLatency' | 'log'
 > &
-  // A replay to another destination needs what that needs, not what the bridge needs.
-  Partial<Pick<RabbitmqSinkOptions, 'exchanges' | 'topology'>>
+  // A replay has a name of its own, and to another destination needs what that needs, not what the bridge needs.
+  Partial<Pick<RabbitmqSinkOptions, 'connectionName' | 'exchanges' | 'topology'>>
 
 /** The sink as configured. Rejects with a BridgeError for a certificate that cannot be read. */
 export async function makeSink(loaded: LoadedConfig, parts: SinkParts): Promise<RabbitmqSink> {

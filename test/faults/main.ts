@@ -56,8 +56,9 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-function isAsked(row: Row, { ids, area, quick }: FaultsOptions): boolean {
+function isAsked(row: Row, { ids, title, area, quick }: FaultsOptions): boolean {
   if (ids !== undefined && !ids.includes(row.id)) return false
+  if (title !== undefined && !row.title.includes(title)) return false
   if (area !== undefined && matrix[row.id].area !== area) return false
   return !quick || row.quick === true
 }

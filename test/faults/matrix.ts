@@ -20,7 +20,11 @@ export const matrix = {
   F06: fault('bridge', 'kill -9 after storing, before acknowledging', 'R'),
   F07: fault('bridge', 'kill -9 after acknowledging', 'R'),
   F08: fault('bridge', 'graceful drain; second signal; kill after the grace time', 'R'),
-  F09: fault('bridge', 'kill during init, during a replay, while a dead letter is stored', 'R'),
+  F09: fault(
+    'bridge',
+    'kill during init, during a replay or anchor rotation, while a dead letter is stored; outages in a replay',
+    'R',
+  ),
   F11: fault('bridge', 'random kills under load', 'R'),
   F12: fault('bridge', 'SIGSTOP for 5 s and for 90 s, then SIGCONT', 'R'),
   F13: fault('bridge', 'event loop blocked for 20 s; heap limited to 128 MB', 'R'),

@@ -4,6 +4,8 @@ import { type Area, type FaultId, isFaultId, matrix } from './matrix.ts'
 export interface FaultsOptions {
   /** Rows of these ids; all when undefined. */
   readonly ids: readonly FaultId[] | undefined
+  /** Rows with this in their title; all when undefined. */
+  readonly title: string | undefined
   readonly area: Area | undefined
   readonly seed: number
   /** In place of what each row says. */
@@ -19,6 +21,7 @@ export interface FaultsOptions {
 export const usage = `npm run faults -- [options]
 
   --row F50[,F51]   only these faults
+  --title TEXT      only rows with this in their title
   --area NAME       only bridge, postgres, rabbitmq, network or host
   --quick           only the rows that are part of npm test, in their short form
   --runs N          make each fault N times, instead of what its row says
@@ -37,6 +40,7 @@ export function readOptions(args: readonly string[]): FaultsOptions {
     args: [...args],
     options: {
       row: { type: 'string' },
+      title: { type: 'string' },
       area: { type: 'string' },
       seed: { type: 'string' },
       runs: { type: 'string' },
@@ -48,6 +52,7 @@ export function readOptions(args: readonly string[]): FaultsOptions {
   })
   return {
     ids: values.row?.split(',').map(faultId),
+    title: values.title,
     area: values.area === undefined ? undefined : area(values.area),
     seed: values.seed === undefined ? Date.now() % 1_000_000 : wholeNumber('--seed', values.seed),
     runs: values.runs === undefined ? undefined : Math.max(1, wholeNumber('--runs', values.runs)),

@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { resolve } from 'node:path'
+import type { Readable } from 'node:stream'
 import type { Status } from '../../src/admin/status.ts'
 
 const main = resolve(import.meta.dirname, '../../dist/cli/main.js')
@@ -16,6 +17,25 @@ export interface CommandResult {
   readonly code: number | null
   readonly stdout: string
   readonly stderr: string
+}
+
+export interface SpawnOptions extends Pick<CommandOptions, 'failPoint'> {
+  /** Files of this folder for `node --import`. */
+  readonly imports?: readonly string[]
+}
+
+/** Starts a command of the built command line. */
+export function spawnCommand(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  { failPoint, imports = [] }: SpawnOptions = {},
+): ChildProcessByStdio<null, Readable, Readable> {
+  const files = failPoint === undefined ? imports : ['fail-points.mjs', ...imports]
+  const nodeOptions = files.flatMap((file) => ['--import', resolve(import.meta.dirname, file)])
+  return spawn(process.execPath, [...nodeOptions, main, ...args], {
+    env: ownEnvironment({ ...env, ...(failPoint !== undefined && { WAL2RABBIT_FAIL_POINT: failPoint }) }),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
 }
 
 export interface CommandOptions {
@@ -34,11 +54,7 @@ export async function runCommand(
   env: Record<string, string>,
   { killAfter, failPoint, signal, when }: CommandOptions = {},
 ): Promise<CommandResult> {
-  const nodeOptions = failPoint === undefined ? [] : ['--import', resolve(import.meta.dirname, 'fail-points.mjs')]
-  const child = spawn(process.execPath, [...nodeOptions, main, ...args], {
-    env: ownEnvironment({ ...env, ...(failPoint !== undefined && { WAL2RABBIT_FAIL_POINT: failPoint }) }),
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const child = spawnCommand(args, env, { ...(failPoint !== undefined && { failPoint }) })
   let stdout = ''
   let stderr = ''
   child.stdout.on('data', (data) => {

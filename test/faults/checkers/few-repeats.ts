@@ -74,7 +74,7 @@ export function sessionStarts(changes: readonly CheckpointChange[]): CheckpointC
 }
 
 /** The most deliveries that arrived within so many milliseconds. */
-function mostWithin(deliveries: readonly Delivery[], span: number): number {
+export function mostWithin(deliveries: readonly Delivery[], span: number): number {
   let most = 0
   let from = 0
   for (const [to, { arrivedAt }] of deliveries.entries()) {

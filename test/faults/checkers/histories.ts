@@ -12,6 +12,7 @@ export function delivery(n: number, change: Partial<Delivery> = {}): Delivery {
     aggregate,
     sequence,
     digest,
+    replay: undefined,
     redelivered: false,
     committedAt: at,
     arrivedAt: at + 10,

@@ -32,6 +32,8 @@ export interface Delivery extends Place {
   readonly aggregate: string
   readonly sequence: number
   readonly digest: string
+  /** Header wal-replay: the id of the replay that published it; undefined for the live stream. */
+  readonly replay: string | undefined
   /** The queue gave it before to a consumer that did not acknowledge it: no publish of the bridge. */
   readonly redelivered: boolean
   /** Milliseconds since the epoch. */

@@ -2,9 +2,12 @@ export const invariants = ['I1', 'I2', 'I3', 'I4', 'I5', 'I6', 'I7', 'I8', 'I9',
 
 export type Invariant = (typeof invariants)[number]
 
-/** One way in which an invariant did not hold. `oracle`: ledger and witness contradict each other, so nothing is proven. */
+/**
+ * One way in which an invariant did not hold. `G9`: the guarantee that a replay is separate, and exact. `oracle`: ledger
+ * and witness contradict each other, so nothing is proven.
+ */
 export interface Violation {
-  readonly invariant: Invariant | 'oracle'
+  readonly invariant: Invariant | 'G9' | 'oracle'
   readonly what: string
   /** How many events it concerns; 1 for what is not about events. */
   readonly count: number

@@ -1,6 +1,7 @@
 import { type Lsn, parseLsn } from '../../../src/base/lsn.ts'
 import type { StoredPosition } from '../checkers/history.ts'
-import type { Query } from './witness.ts'
+import type { SlotFacts } from '../checkers/slots.ts'
+import { type Query, witnessSlot } from './witness.ts'
 
 /** The checkpoint row, and the slot read before it; undefined for what is not there. */
 export async function readStored(
@@ -35,4 +36,12 @@ export async function readDeadLetters(query: Query, slot: string): Promise<Set<s
         ])
       : []
   return new Set([...kept, ...gone].map(({ event_id }) => String(event_id)))
+}
+
+/** Every slot of the scene's database that outlives its session. */
+export async function readSlots(query: Query, slot: string): Promise<SlotFacts> {
+  const rows = await query(
+    'SELECT slot_name FROM pg_replication_slots WHERE NOT temporary AND database = current_database()',
+  )
+  return { slot, names: rows.map(({ slot_name }) => String(slot_name)), others: [witnessSlot(slot)] }
 }

@@ -94,7 +94,8 @@ export class Consumer {
     const sequence = Number(headers.sequence)
     const delivery: Delivery = {
       id,
-      commitLsn: parseLsn(String(headers['wal-lsn'])),
+      // A replay from the table has no positions.
+      commitLsn: parseLsn(String(headers['wal-lsn'] ?? '0/0')),
       ordinal: Number(headers['wal-ordinal']),
       aggregate,
       sequence,
@@ -105,6 +106,7 @@ export class Consumer {
         sequence,
         body: content,
       }),
+      replay: headers['wal-replay'] === undefined ? undefined : String(headers['wal-replay']),
       redelivered: fields.redelivered,
       arrivedAt: Date.now(),
       committedAt: Date.parse(String(headers['wal-committed-at'])),

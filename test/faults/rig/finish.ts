@@ -7,12 +7,13 @@ import { checkNothingUncommitted } from '../checkers/nothing-uncommitted.ts'
 import { checkOracle } from '../checkers/oracle.ts'
 import { checkOrder, outOfOrder } from '../checkers/order.ts'
 import { checkAcknowledgedIsStored, checkOnlyForward } from '../checkers/positions.ts'
+import { checkLiveIsNoReplay } from '../checkers/replayed.ts'
 import { checkSecrets } from '../checkers/secrets.ts'
+import { checkSlots } from '../checkers/slots.ts'
 import type { Violation } from '../checkers/violation.ts'
 import type { Figures } from '../row.ts'
-import { readDeadLetters } from './bookkeeping.ts'
-import { withChannel } from './channel.ts'
-import type { SceneQueue } from './queues.ts'
+import { readDeadLetters, readSlots } from './bookkeeping.ts'
+import { drain, type SceneQueue } from './queues.ts'
 import type { Scene } from './scene.ts'
 import { secrets } from './scene-parts.ts'
 import { readTrace } from './trace.ts'
@@ -39,7 +40,7 @@ export async function finishScene(scene: Scene, options: FinishOptions): Promise
   parts.arrivals.excuse(deadBefore)
   if (delivered) await awaitRest(scene, patience)
   notes.violations.push(...(await stopBridges(scene, delivered)))
-  await drain(scene)
+  for (const queue of parts.queues) await drain(parts.rabbit, queue)
   await parts.monitor.stop()
   await parts.witness?.read()
   const changes = parts.options.trace === false ? [] : await readTrace(query, parts.name)
@@ -66,6 +67,7 @@ export async function finishScene(scene: Scene, options: FinishOptions): Promise
     ...checkNoLoss(lost),
     ...deliveries.flatMap((each) => [
       ...checkNothingUncommitted(ledger, each),
+      ...checkLiveIsNoReplay(each),
       ...betweenTurns(each, notes.turns).flatMap((part) =>
         checkOrder({ deliveries: part, witnessed, order: parts.options.order ?? 'commit', interruptions }),
       ),
@@ -75,6 +77,7 @@ export async function finishScene(scene: Scene, options: FinishOptions): Promise
     ...checkOnlyForward(changes),
     ...checkBounds(notes.bounds),
     ...checkMemory(scene),
+    ...checkSlots(await readSlots(query, parts.name)),
     ...parts.monitor.leaks,
     ...checkSecrets(
       parts.bridges.map(({ name, log }) => ({ where: `log of ${name}`, text: log })),
@@ -130,18 +133,6 @@ function expectedIn({ committed }: LedgerView, { takes }: SceneQueue): Pick<Ledg
 function takenByNone({ committed }: LedgerView, queues: readonly SceneQueue[]): Pick<LedgerView, 'committed'> {
   return {
     committed: new Map([...committed].filter(([, { aggregate }]) => !queues.some(({ takes }) => takes(aggregate)))),
-  }
-}
-
-/** Consumed until empty several times: right after its start a broker may say 0 for a queue that holds thousands. */
-async function drain({ parts }: Scene): Promise<void> {
-  for (const { name, consumer } of parts.queues) {
-    for (let quiet = 0, rounds = 0; quiet < 3 && rounds < 300; rounds++) {
-      const before = consumer.deliveries.length
-      const { messageCount } = await withChannel(parts.rabbit, (channel) => channel.checkQueue(name))
-      await delay(100)
-      quiet = messageCount === 0 && consumer.deliveries.length === before ? quiet + 1 : 0
-    }
   }
 }
 

@@ -1,11 +1,15 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { writerName } from '../workload/aggregates.ts'
 import { withChannel } from './channel.ts'
 import { Consumer } from './consumer.ts'
 import type { QueueOptions } from './scene-options.ts'
 
-export interface SceneQueue {
+export interface DrainedQueue {
   readonly name: string
   readonly consumer: Consumer
+}
+
+export interface SceneQueue extends DrainedQueue {
   /** Whether the events of this aggregate are routed to it. */
   readonly takes: (aggregate: string) => boolean
 }
@@ -28,4 +32,14 @@ export async function declareQueues(
     }
     return queues
   })
+}
+
+/** Consumed until empty several times: right after its start a broker may say 0 for a queue that holds thousands. */
+export async function drain(rabbit: { readonly directUrl: string }, { name, consumer }: DrainedQueue): Promise<void> {
+  for (let quiet = 0, rounds = 0; quiet < 3 && rounds < 300; rounds++) {
+    const before = consumer.deliveries.length
+    const { messageCount } = await withChannel(rabbit, (channel) => channel.checkQueue(name))
+    await delay(100)
+    quiet = messageCount === 0 && consumer.deliveries.length === before ? quiet + 1 : 0
+  }
 }

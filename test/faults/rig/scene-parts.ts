@@ -13,7 +13,7 @@ import { declareQueues, type SceneQueue } from './queues.ts'
 import type { SceneOptions } from './scene-options.ts'
 import { brokerUser, databasePassword, type PostgresServer, type RabbitServer, urlOfDatabase } from './server.ts'
 import { installTrace } from './trace.ts'
-import { Witness } from './witness.ts'
+import { Witness, witnessSlot } from './witness.ts'
 
 /** Words that no output may show. */
 export const secrets: readonly string[] = [databasePassword, brokerUser.password, payloadCanary]
@@ -77,7 +77,7 @@ export async function makeSceneParts(
     onCleanup(() => withChannel(rabbit, (channel) => removeNames(channel, name, queues)))
   if (trace) await installTrace(database.query)
   const table = options.load?.table ?? 'public.outbox'
-  const witness = withWitness ? await Witness.create(database.query, `${name}_w`, table) : undefined
+  const witness = withWitness ? await Witness.create(database.query, witnessSlot(name), table) : undefined
 
   const sharedLinks = { postgres: postgres.proxy, rabbit: rabbit.proxy }
   const bridges: RigBridge[] = []

@@ -185,7 +185,7 @@ export class Scene {
     this.notes.bounds.push({ invariant, what, value, limit })
   }
 
-  expect(condition: boolean, invariant: Invariant, what: string): void {
+  expect(condition: boolean, invariant: Violation['invariant'], what: string): void {
     if (!condition) this.notes.violations.push({ invariant, what, count: 1 })
   }
 

@@ -4,6 +4,11 @@ import type { WitnessedRow } from '../checkers/history.ts'
 /** Runs one statement, on a connection that lasts at least as long as that. */
 export type Query = (sql: string, values?: unknown[]) => Promise<Record<string, unknown>[]>
 
+/** The witness's slot beside the live slot of that name. */
+export function witnessSlot(slot: string): string {
+  return `${slot}_w`
+}
+
 const publication = 'rig_witness'
 const changesAtOnce = 20_000
 

@@ -1,6 +1,16 @@
 import type { Row } from '../row.ts'
+import { rotationRows } from './anchor-rotation.ts'
 import { crashRows } from './bridge-crashes.ts'
 import { stopRows } from './bridge-stops.ts'
+import { replayKillRows } from './replay-kills.ts'
+import { replayOutageRows } from './replay-outages.ts'
 import { twoBridgeRows } from './two-bridges.ts'
 
-export const bridgeRows: readonly Row[] = [...crashRows, ...stopRows, ...twoBridgeRows]
+export const bridgeRows: readonly Row[] = [
+  ...crashRows,
+  ...stopRows,
+  ...replayKillRows,
+  ...replayOutageRows,
+  ...rotationRows,
+  ...twoBridgeRows,
+]

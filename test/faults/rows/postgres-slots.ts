@@ -3,6 +3,7 @@ import type { ErrorCode } from '../../../src/base/errors.ts'
 import type { Rig } from '../rig/rig.ts'
 import type { Scene } from '../rig/scene.ts'
 import type { SceneOptions } from '../rig/scene-options.ts'
+import { witnessSlot } from '../rig/witness.ts'
 import type { Figures, Row } from '../row.ts'
 import { comesToRest, committed, eachRun, staysHalted, until, writersRest } from './postgres-halt.ts'
 import { blockBroker, isFull, unblockBroker } from './postgres-waiting.ts'
@@ -127,7 +128,7 @@ async function invalidate(scene: Scene): Promise<number> {
   let longest = 0
   const isLost = async () => {
     await witness?.read()
-    await scene.query('SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())', [`${scene.slot}_w`])
+    await scene.query('SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())', [witnessSlot(scene.slot)])
     await scene.query(`SELECT pg_logical_emit_message(false, 'rig', repeat('x', 4000000))`)
     const begun = performance.now()
     await scene.query('CHECKPOINT')

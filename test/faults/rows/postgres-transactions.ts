@@ -47,7 +47,9 @@ export const transactionRows: readonly Row[] = [
       await scene.start()
       const { random } = scene
       for (let run = 1; run <= runs; run++) {
-        const open = await Promise.all(Array.from({ length: 100 }, async (_, n) => begin(rig, scene, `x${run}_${n}`)))
+        const open = await Promise.all(
+          Array.from({ length: 100 }, async (_, n) => openTransaction(rig, scene, `x${run}_${n}`)),
+        )
         for (let n = 0; n < 500; n++) {
           const transaction = open[random.between(0, open.length - 1)]?.transaction
           await transaction?.work(() => transaction.insert(random.between(1, 3)))
@@ -74,7 +76,7 @@ export const transactionRows: readonly Row[] = [
       await scene.start()
       const { random } = scene
       for (let run = 1; run <= runs; run++) {
-        const { transaction } = await begin(rig, scene, `s${run}`)
+        const { transaction } = await openTransaction(rig, scene, `s${run}`)
         await transaction.work(async () => {
           for (let n = quick ? 1000 : 10_000; n > 0; n--) {
             const mark = transaction.mark()
@@ -107,7 +109,7 @@ export const transactionRows: readonly Row[] = [
         const prepared = new Map<string, Transaction>()
         for (let n = 0; n < 6; n++) {
           const name = `${scene.slot}_${run}_${n}`
-          const { transaction } = await begin(rig, scene, `p${run}_${n}`)
+          const { transaction } = await openTransaction(rig, scene, `p${run}_${n}`)
           await transaction.work(() => transaction.insert(random.between(1, 20)))
           await transaction.query(`PREPARE TRANSACTION '${name}'`)
           prepared.set(name, transaction)
@@ -135,9 +137,11 @@ async function restartAfterKill({ postgres }: Scene): Promise<void> {
   await postgres.service.start()
 }
 
-/** An open transaction on a connection of its own, with aggregates of its own. */
-/** `end` closes its connection: each round has a hundred. */
-async function begin(
+/**
+ * An open transaction on a connection of its own, with aggregates of its own. `end` closes its connection: each round
+ * has a hundred.
+ */
+export async function openTransaction(
   rig: Rig,
   scene: Scene,
   writer: string,
