@@ -24,7 +24,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON wal2rabbit.checkpoint_history, wal2rabbi
 -- Lines of the audit are added and read, never changed.
 GRANT SELECT, INSERT ON wal2rabbit.dead_letter_audit TO wal2rabbit;
 
--- Replays and backfills are recorded; the bridge looks whether a rewind is unfinished.
+-- Replays and backfills are recorded; the bridge looks whether a rewind is unfinished. "wal2rabbit rewind" writes there, and
+-- needs nothing beyond what is granted here: REPLICATION allows it to copy and drop slots.
 GRANT SELECT, INSERT, UPDATE ON wal2rabbit.replay, wal2rabbit.outbox_retention TO wal2rabbit;
 GRANT SELECT, INSERT, UPDATE, DELETE ON wal2rabbit.rewind TO wal2rabbit;
 

@@ -36,7 +36,7 @@ export const errorTable = {
   SOURCE_SILENT: { action: 'retry', remedy: 'Check the network between the bridge and PostgreSQL.' },
   SOURCE_TOO_MANY_CONNECTIONS: {
     action: 'retry',
-    remedy: 'Raise max_wal_senders or max_connections, or free a connection.',
+    remedy: 'Raise max_wal_senders, max_replication_slots or max_connections, or free what is used up.',
   },
   SOURCE_IN_RECOVERY: { action: 'retry', remedy: 'Point source.url at the primary, or promote this server.' },
   SOURCE_AUTH_FAILED: {

@@ -149,7 +149,7 @@ test.each<[string, Partial<RewindFacts>, string, string]>([
     'CHECKPOINT_MISSING',
     'CHECKPOINT_MISSING',
   ],
-])('%s: next %s', (_, changes, resumes, aborts) => {
+])('%s', (_, changes, resumes, aborts) => {
   expect([shown(nextRewindStep(facts(changes))), shown(nextAbortStep(facts(changes)))]).toEqual([resumes, aborts])
 })
 

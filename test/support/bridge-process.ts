@@ -1,5 +1,6 @@
 import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { resolve } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -38,9 +39,17 @@ export function spawnCommand(
   })
 }
 
+/** What makes a process of the built program send itself a signal at a fail-point: `name[:nth[:signal]]`. */
+export function atFailPoint(setting: string): { readonly nodeOptions: string[]; readonly env: Record<string, string> } {
+  const file = resolve(import.meta.dirname, 'fail-points.mjs')
+  return { nodeOptions: ['--import', file], env: { WAL2RABBIT_FAIL_POINT: setting } }
+}
+
 export interface CommandOptions {
   /** SIGKILL after so many milliseconds. */
   readonly killAfter?: number
+  /** SIGKILL so many milliseconds after it first said something on standard error. */
+  readonly killAfterNote?: number
   /** The process kills itself there: `name` or `name:nth`, see src/base/fail-point.ts. */
   readonly failPoint?: string
   /** Sent when `when` resolves. */
@@ -52,7 +61,7 @@ export interface CommandOptions {
 export async function runCommand(
   args: readonly string[],
   env: Record<string, string>,
-  { killAfter, failPoint, signal, when }: CommandOptions = {},
+  { killAfter, killAfterNote, failPoint, signal, when }: CommandOptions = {},
 ): Promise<CommandResult> {
   const child = spawnCommand(args, env, { ...(failPoint !== undefined && { failPoint }) })
   let stdout = ''
@@ -60,10 +69,11 @@ export async function runCommand(
   child.stdout.on('data', (data) => {
     stdout += data
   })
+  let killer = killAfter === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), killAfter)
   child.stderr.on('data', (data) => {
     stderr += data
+    if (killAfterNote !== undefined) killer ??= setTimeout(() => child.kill('SIGKILL'), killAfterNote)
   })
-  const killer = killAfter === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), killAfter)
   const closed = once(child, 'close')
   if (signal !== undefined) {
     await Promise.race([when, closed])
@@ -145,6 +155,15 @@ export class BridgeProcess {
         throw new Error(`${what}: not within ${timeout} ms; ${JSON.stringify(status)}\n${this.log.slice(-3000)}`)
       }
       await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+
+  /** Resolves when the process is stopped, as by SIGSTOP; rejects after 30 seconds. Linux only. */
+  async untilStopped(): Promise<void> {
+    const deadline = Date.now() + 30_000
+    while (!/\) [Tt] /.test(await readFile(`/proc/${this.pid}/stat`, 'utf8'))) {
+      if (Date.now() > deadline) throw new Error(`the bridge did not stop\n${this.log.slice(-3000)}`)
+      await new Promise((resolve) => setTimeout(resolve, 20))
     }
   }
 
