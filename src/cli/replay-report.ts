@@ -30,7 +30,8 @@ export function progressText(
 ): string {
   const done = settledOf(progress) - settledOf(began)
   const rate = elapsed_s > 0 ? Math.round(done / elapsed_s) : 0
-  const left = fraction > 0.01 && fraction < 1 ? `, ${formatSeconds((elapsed_s * (1 - fraction)) / fraction)} left` : ''
+  const left =
+    fraction > 0.01 && fraction < 0.99 ? `, ${formatSeconds((elapsed_s * (1 - fraction)) / fraction)} left` : ''
   const dead = progress.dead > 0 ? `, ${countOf(progress.dead, 'dead letter')}` : ''
   const at = progress.settled.lsn > 1n ? `, at ${formatLsn(progress.settled.lsn)}` : ''
   return `${countOf(settledOf(progress), 'event')}, ${formatCount(rate)}/s, ${Math.floor(fraction * 100)} %${left}${dead}${at}`

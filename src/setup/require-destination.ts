@@ -1,6 +1,6 @@
 import { BridgeError } from '../base/errors.ts'
 import { type AmqpConnection, BrokerDialer, type BrokerOptions } from '../sink/amqp-connection.ts'
-import { exchangeExists, queueExists } from '../sink/topology.ts'
+import { exchangeExists, queueExists, requireWritePermission } from '../sink/topology.ts'
 
 /** Where a replay is to be sent in place of where events go. */
 export interface AskedDestination {
@@ -10,7 +10,7 @@ export interface AskedDestination {
 
 /**
  * Looks for the queue or exchange that a command line names, before anything is recorded. Rejects with USAGE when it does
- * not exist.
+ * not exist, with SINK_PERMISSION_DENIED when the user may not publish there.
  */
 export async function requireDestination(options: BrokerOptions, { exchange, queue }: AskedDestination): Promise<void> {
   if (exchange === undefined && queue === undefined) return
@@ -26,6 +26,9 @@ export async function requireDestination(options: BrokerOptions, { exchange, que
     if (exchange !== undefined && !(await exchangeExists(connection, exchange))) {
       throw missing('exchange', exchange, connection)
     }
+    // A queue alone is reached by the default exchange, for which few users have the permission: without it every event
+    // would become a dead letter.
+    await requireWritePermission(connection, queue === undefined ? exchange! : '')
   } finally {
     await connection.close()
   }

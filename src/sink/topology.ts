@@ -142,5 +142,6 @@ async function exists(
   }
 }
 
-const exchangeText = (name: string) => `exchange "${name}"`
+/** Permissions know the default exchange as amq.default. */
+const exchangeText = (name: string) => `exchange "${name === '' ? 'amq.default' : name}"`
 const queueText = (name: string) => `queue "${name}"`

@@ -26,10 +26,16 @@ async function helpOf(...args: string[]): Promise<string> {
   return out
 }
 
+/** What the help lists under "Commands:". */
+async function commandsOf(...args: string[]): Promise<string[]> {
+  const list = (await helpOf(...args)).split('\nCommands:\n')[1] ?? ''
+  return [...list.matchAll(/^ {2}([a-z][a-z-]*) /gm)].map((match) => match[1]!).filter((name) => name !== 'help')
+}
+
 /** `wal2rabbit dead-letters list --reason EVENT_NACKED`: its words up to the first flag or value, and its flags. */
 function callsIn(text: string): { call: string; words: string[]; flags: string[] }[] {
   const calls = text.matchAll(
-    /(?:^ *|[`"*]|\$ )((?:wal2rabbit|node dist\/cli\/main\.js)[ \n]([a-z][a-z-]*(?: [a-z]+)?)[^`"\n#]*)/gm,
+    /(?:^ *|[`"*]|\$ )((?:wal2rabbit|node dist\/cli\/main\.js)[ \n]([a-z][a-z-]*(?: [a-z]+)?)(?:\\\n|[^`"\n#])*)/gm,
   )
   return [...calls].map((match) => ({
     call: match[1]!,
@@ -39,15 +45,17 @@ function callsIn(text: string): { call: string; words: string[]; flags: string[]
 }
 
 test('every command and flag that a document names exists', async () => {
-  const commands = [...(await helpOf()).matchAll(/^ {2}([a-z][a-z-]*) /gm)].map((match) => match[1]!)
+  const commands = await commandsOf()
   expect(commands).toContain('init')
-  const deadLetters = [...(await helpOf('dead-letters')).matchAll(/^ {2}([a-z]+) /gm)].map((match) => match[1]!)
-  expect(deadLetters).toContain('retry')
+  const groups = new Map<string, string[]>()
+  for (const group of ['dead-letters', 'checkpoints']) groups.set(group, await commandsOf(group))
+  expect(groups.get('dead-letters')).toContain('retry')
+  expect(groups.get('checkpoints')).toEqual(['mark', 'unmark'])
   const wrong: string[] = []
   for (const { page, text } of texts) {
     for (const { call, words, flags } of callsIn(text)) {
-      const group = words[0] === 'dead-letters'
-      const known = commands.includes(words[0]!) && (!group || words[1] === undefined || deadLetters.includes(words[1]))
+      const group = groups.get(words[0]!)
+      const known = commands.includes(words[0]!) && (!group || words[1] === undefined || group.includes(words[1]))
       const help = known ? await helpOf(...words.slice(0, group ? 2 : 1)) : ''
       if (!known || flags.some((flag) => !help.includes(`${flag} `))) wrong.push(`${page}: ${call}`)
     }
