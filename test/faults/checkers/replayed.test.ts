@@ -93,6 +93,16 @@ describe('a replay', () => {
     expect(found(runs, { window: 2 })).toEqual([])
   })
 
+  test('may be killed again before it comes as far as it was', () => {
+    const runs = [run(2, [3, 4, 5, 6]), run(4, [5]), run(4, [5]), run(4, [5, 6, 7, 8])]
+    expect(found(runs)).toEqual([])
+  })
+
+  test('is wrong when the record goes back', () => {
+    const wrong = found([run(2, [3, 4, 5]), run(5, []), run(4, [5, 6, 7, 8])])
+    expect(wrong).toEqual(only('the record went back over 1 events'))
+  })
+
   test('goes on inside of a transaction', () => {
     const rows = range(4).map((n) => delivery(5, { id: `row${n}`, ordinal: n - 1 }))
     const at = (done: number) => ({ lsn: 450n, partial: { commitLsn: 500n, rows: done } })

@@ -74,7 +74,8 @@ function checkSequences({ id, expected, runs, window, storeInterval }: ReplayedF
   const note = (what: string, count = 1) =>
     void violations.push({ invariant: 'G9', what: `replay ${id}: ${what}`, count })
   let furthest = -1
-  let allowed = 0
+  /** What the process before published and did not record, at most. */
+  let before = { begins: 0, ends: 0, allowed: 0 }
   for (const [n, { start, deliveries, interruptions }] of runs.entries()) {
     const sequence = publishedDeliveries(deliveries).flatMap((delivery) => numbers.get(delivery.id) ?? [])
     const due = expected.findIndex((event) => !isCovered(event, start))
@@ -82,8 +83,10 @@ function checkSequences({ id, expected, runs, window, storeInterval }: ReplayedF
     const at = `run ${n + 1}, from ${formatLsn(start.lsn)}`
     if (begins > furthest + 1)
       note(`${at}: ${begins - furthest - 1} events are recorded as settled, and were not published`)
-    const again = furthest + 1 - begins
-    if (n > 0 && again > allowed) note(`${at}: ${again} events had been published and not recorded, at most ${allowed}`)
+    if (begins < before.begins) note(`${at}: the record went back over ${before.begins - begins} events`)
+    const again = before.ends - begins
+    if (again > before.allowed)
+      note(`${at}: ${again} events had been published and not recorded, at most ${before.allowed}`)
     if (sequence.length > 0 && sequence[0] !== begins)
       note(`${at}: begins with event ${sequence[0]} in place of ${begins}`)
 
@@ -96,8 +99,9 @@ function checkSequences({ id, expected, runs, window, storeInterval }: ReplayedF
     if (back.length > interruptions) note(`${at}: goes back ${back.length} times with ${interruptions} interruptions`)
     const furthestBack = Math.max(0, ...back)
     if (furthestBack > window) note(`${at}: goes back over ${furthestBack} events, at most ${window}`)
-    furthest = sequence.reduce((most, number) => Math.max(most, number), furthest)
-    allowed = window + mostWithin(deliveries, storeInterval)
+    const last = sequence.reduce((most, number) => Math.max(most, number), begins - 1)
+    furthest = Math.max(furthest, last)
+    before = { begins, ends: last + 1, allowed: window + mostWithin(deliveries, storeInterval) }
   }
   return violations
 }

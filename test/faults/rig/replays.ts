@@ -8,6 +8,7 @@ import type { DrainedQueue } from './queues.ts'
 import { RigReplay } from './replay.ts'
 import type { Scene } from './scene.ts'
 import { secrets } from './scene-parts.ts'
+import { stretched } from './stretch.ts'
 
 export interface ReplayAsked {
   readonly from: Lsn
@@ -19,8 +20,8 @@ export interface ReplayAsked {
   readonly env?: Readonly<Record<string, string>>
 }
 
-/** A store is due every second, and takes a round trip on a busy machine; milliseconds. */
-const storeInterval_ms = 1500
+/** A store is due every second, and takes a round trip; milliseconds. */
+const storeInterval = () => 1000 + stretched(500)
 
 /** The replays of a scene, one after the other, to an exchange and a queue of their own: live checkers see none of it. */
 export class Replays {
@@ -110,7 +111,7 @@ export class Replays {
           `replay ${id} of ${slot}: committed in its range, and not received live`,
           unseen.map((row) => row.id),
         ),
-        ...checkReplayed({ id, expected, runs, window: parts.window, storeInterval: storeInterval_ms }),
+        ...checkReplayed({ id, expected, runs, window: parts.window, storeInterval: storeInterval() }),
         ...checkSecrets([{ where: `output of replay ${id}`, text: replay.output }], secrets),
       )
       const end = replay.gaveUp ? 'failed' : 'done'
