@@ -65,6 +65,7 @@ export class ReplayRun {
   #stopAsked = false
   #failure: BridgeError | undefined
   #refusedRow = false
+  #hopeless = false
   #streamEnded: BridgeError | undefined
   #timer: NodeJS.Timeout | undefined
   #rateTimer: NodeJS.Timeout | undefined
@@ -157,7 +158,11 @@ export class ReplayRun {
       })
       moved = false
       failPoint('replay-started')
+      // What was decided while there was no socket to pause does not count.
+      this.#paused = false
+      this.#pausedSince = undefined
       source.resume()
+      this.#pump()
       while (!this.#over && this.#streamEnded === undefined) await this.#next()
       return this.#streamEnded
     } catch (thrown) {
@@ -228,7 +233,11 @@ export class ReplayRun {
     const matches = event !== undefined && admits(event)
     if (matches) {
       const wait = rate.take(performance.now())
-      if (wait > 0) return wait
+      if (wait > 0) {
+        // It is the rate that holds back here, and no server.
+        this.#progressAt = performance.now()
+        return wait
+      }
     }
     this.#read++
     this.#progressAt = performance.now()
@@ -271,6 +280,7 @@ export class ReplayRun {
     if (trouble === undefined) return
     if (trouble.action === 'retry' && (isEmpty || now - this.#progressAt <= this.#patience)) return
     this.#failure ??= trouble
+    this.#hopeless = true
     this.#wake()
   }
 
@@ -308,7 +318,7 @@ export class ReplayRun {
     }
     this.#progressAt = performance.now()
     const failed = this.#failure
-    while (!output.isEmpty && this.#failure === failed) await this.#next()
+    while (!output.isEmpty && this.#failure === failed && !this.#hopeless) await this.#next()
     await this.#storing
     await this.#storeSettled()
   }

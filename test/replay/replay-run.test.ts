@@ -175,6 +175,42 @@ test('a full window stops reading; a lost connection goes on where reading stopp
   expect(outcome.value).toBe('done')
 })
 
+test('a window that is still full when the connection is made again stops reading at once', async () => {
+  const again = { connect: () => {} }
+  const sources: ScriptedSource[] = []
+  const { begin, run, confirm, sent, outcome } = stage(
+    {
+      newSource: async () => {
+        const source = new ScriptedSource()
+        if (sources.push(source) > 1) {
+          await new Promise<void>((resolve) => {
+            again.connect = resolve
+          })
+        }
+        return source
+      },
+    },
+    { messages: 2, bytes: 1e9 },
+  )
+  await begin()
+  sources[0]!.give(row(120n), row(120n, 1), row(120n, 2))
+  sources[0]!.handlers!.onEnd(new BridgeError('SOURCE_CONNECTION_LOST', 'cut'))
+  await pass(300)
+  // The broker says something while there is no connection to pause.
+  run.onProgress()
+  again.connect()
+  await pass()
+  expect(sources[1]!.handlers).toBeDefined()
+  expect(sources[1]!.paused).toBe(true)
+  confirm()
+  expect(sources[1]!.paused).toBe(false)
+  sources[1]!.give(row(120n, 2), commit(120n), { kind: 'idle', walEnd: 200n })
+  expect(sent.map(({ ordinal }) => ordinal)).toEqual([2])
+  confirm()
+  await pass()
+  expect(outcome.value).toBe('done')
+})
+
 test('an unread socket is let go after 30 seconds, and taken up again when there is room', async () => {
   const { begin, source, sources, confirm } = stage({}, { messages: 2, bytes: 1e9 })
   await begin()
@@ -307,4 +343,41 @@ test('a table that no longer fits the columns: what came before is delivered, th
   confirm()
   await pass()
   expect(outcome.error).toMatchObject({ code: 'COLUMN_MISSING' })
+})
+
+test('one that ends for a row which does not fit waits for the broker no longer than any other', async () => {
+  const { begin, source, sink, outcome } = stage({
+    patience: 20_000,
+    routing: {
+      route: (one) => {
+        if (one.ordinal === 1) throw new BridgeError('COLUMN_MISSING', 'payload is gone')
+        return windowRow({ commitLsn: one.transaction.commitLsn, ordinal: one.ordinal }) as unknown as RoutedEvent
+      },
+    },
+  })
+  await begin()
+  sink.state = 'connecting'
+  sink.reason = new BridgeError('SINK_UNREACHABLE', 'refused')
+  source().give(row(120n), row(120n, 1))
+  await pass(19_000)
+  expect(outcome.error).toBeUndefined()
+  await pass(2000)
+  expect(outcome.error).toMatchObject({ code: 'COLUMN_MISSING' })
+})
+
+test('a rate slower than the patience is no standstill', async () => {
+  const { begin, sources, confirm, outcome } = stage({ patience: 40_000, rate: new RateLimit(1 / 100) })
+  const rows = [row(120n), row(120n, 1), row(120n, 2), commit(120n), { kind: 'idle', walEnd: 200n }] as const
+  await begin()
+  sources[0]!.give(...rows)
+  confirm()
+  // The socket is let go every 30 seconds.
+  for (let seen = 1; seen <= 4; seen++) {
+    await pass(31_000)
+    if (sources.length > seen) sources.at(-1)!.give(...rows.slice(2))
+  }
+  expect(outcome.error).toBeUndefined()
+  confirm()
+  await pass()
+  expect(outcome.value).toBe('done')
 })
