@@ -55,7 +55,8 @@ export interface UpperSnapshot {
  * snapshot that was taken after the WAL had reached `to` may miss one. But its id was given to it before the commit record
  * was written: so, before the WAL end of an entry at `to` or above was read, and before that entry's own transaction had
  * an id, which comes with the row that holds the WAL end. Hence all ids below that of the first such entry, also those
- * that were then still open: a range that ends here repeats rather than misses.
+ * that were then still open: a range that ends here repeats rather than misses. The entry of a rewind does not count: its
+ * transaction has moved the checkpoint, and so has its id, before the WAL end is read.
  *
  * Undefined when the history has no such entry yet; then a snapshot of the present serves.
  */
@@ -67,7 +68,7 @@ export async function findSnapshotAfter(
 ): Promise<UpperSnapshot | undefined> {
   const { rows } = await client.query({
     text: `SELECT ${historyColumnsSql}, ${fullXminSql('h')}::text AS xid FROM wal2rabbit.checkpoint_history h
-      WHERE h.slot = $1 AND h.snapshot_wal_end >= $6 AND ${isOfLineageSql}
+      WHERE h.slot = $1 AND h.snapshot_wal_end >= $6 AND h.kind <> 'rewind' AND ${isOfLineageSql}
       ORDER BY h.id LIMIT 1`,
     values: [...valuesOf(slot, server), formatLsn(to)],
   })

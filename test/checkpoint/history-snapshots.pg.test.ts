@@ -128,6 +128,21 @@ test('the end of a range sees all that committed below it, also what the snapsho
   expect(await seenBy(later.snapshot)).toEqual([1])
 })
 
+test('the end of a range is not told by the entry of a rewind, whose transaction has its id before the WAL end is read', async () => {
+  await client.query('BEGIN')
+  await client.query(`UPDATE wal2rabbit.checkpoint SET version = version + 1 WHERE slot = 'shop'`)
+  await writer.query('INSERT INTO event VALUES (1)')
+  const to = await walEnd()
+  const moved = (await recordHistory(client, 'shop', 'rewind'))!
+  await client.query('COMMIT')
+  expect(moved.snapshotWalEnd).toBeGreaterThanOrEqual(to)
+  expect(await findSnapshotAfter(client, 'shop', to, server)).toBeUndefined()
+  const next = await record()
+  const found = (await findSnapshotAfter(client, 'shop', to, server))!
+  expect(found.entry).toEqual(next)
+  expect(await seenBy(found.snapshot)).toEqual([1])
+})
+
 test('the end of a range does not see what began after it', async () => {
   const before = await walEnd()
   const entry = await record()
