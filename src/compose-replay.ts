@@ -7,7 +7,7 @@ import { connectFor, type OpenReplay, openPublishing, routingOptions } from './c
 import type { LoadedConfig } from './config/load.ts'
 import { destinationOf, redirect } from './replay/destination.ts'
 import { compileFilter } from './replay/event-filter.ts'
-import { type ReplayRange, startOf } from './replay/range.ts'
+import { isEmptyRange, isSettled, type ReplayRange, startOf } from './replay/range.ts'
 import { RateLimit } from './replay/rate-limit.ts'
 import { baseSlotFor, walFloor } from './replay/reach.ts'
 import { ReplayLedger } from './replay/replay-ledger.ts'
@@ -47,6 +47,11 @@ export interface ReplayBasis {
   readonly request: ReplayRequest
   readonly log: Pick<Logger, 'info' | 'warn'>
   readonly onTick: () => void
+}
+
+/** Whether a replay has nothing to read, or nothing more. */
+export function isOver({ source, range }: ReplayPlan, settled: StartPosition): boolean {
+  return isEmptyRange(range) || isSettled(source === 'wal' ? range : tableRange, settled)
 }
 
 /** `20260131235959-3fa2`: when it began, in UTC, and four random digits. */

@@ -2,7 +2,15 @@ import { constants, setPriority } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import { type BridgeError, toBridgeError } from '../base/errors.ts'
 import { formatLsn } from '../base/lsn.ts'
-import { makeFindEvent, makeLedger, newReplayId, openDryRun, openReplay, outboxNames } from '../compose-replay.ts'
+import {
+  isOver,
+  makeFindEvent,
+  makeLedger,
+  newReplayId,
+  openDryRun,
+  openReplay,
+  outboxNames,
+} from '../compose-replay.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import { isEmptyRange, startOf } from '../replay/range.ts'
 import type { ReplayPlan, ReplayProgress, ReplayRecord, ReplayRequest } from '../replay/replay-record.ts'
@@ -203,7 +211,7 @@ async function carryOut(
   let failure: BridgeError | undefined
   let outcome: 'done' | 'stopped' | 'failed' = 'done'
   try {
-    if (!isEmptyRange(plan.range)) outcome = await open.run.run()
+    if (!isOver(plan, replay.progress.settled)) outcome = await open.run.run()
   } catch (thrown) {
     failure = toBridgeError(thrown)
     outcome = 'failed'

@@ -42,3 +42,10 @@ export function isPast({ to }: ReplayRange, mark: Exclude<SourceEvent, SourceRow
   // The next transaction's commit record can start where the last one's ends.
   return to.rows === 0 ? reached >= to.lsn : reached > to.lsn
 }
+
+/** Whether all of it lies below a settled position: a replay that was killed there has nothing left but to be recorded. */
+export function isSettled(range: ReplayRange, { lsn, partial }: StartPosition): boolean {
+  const { to } = range
+  if (partial === null) return isPast(range, { kind: 'idle', walEnd: lsn })
+  return partial.commitLsn > to.lsn || (partial.commitLsn === to.lsn && partial.rows >= to.rows)
+}

@@ -134,7 +134,7 @@ export async function updateReplay(client: PostgresClient, id: string, progress:
   return rowCount === 1
 }
 
-/** The end of it, or a new beginning with state `running`. */
+/** The end of it, unless it has one already, or a new beginning with state `running`. */
 export async function setReplayState(
   client: PostgresClient,
   id: string,
@@ -143,7 +143,8 @@ export async function setReplayState(
 ): Promise<void> {
   const columns = { state, error_code: error?.code ?? null, error_text: error?.message ?? null }
   const finished = state === 'running' ? 'NULL' : 'clock_timestamp()'
-  await updateRow(client, id, columns, 'true', `, finished_at = ${finished}`)
+  const condition = state === 'running' ? 'true' : `state = 'running'`
+  await updateRow(client, id, columns, condition, `, finished_at = ${finished}`)
 }
 
 function updateRow(

@@ -288,6 +288,21 @@ test('SIGINT stops cleanly, says how to go on, and --resume gives the rest witho
   expect((await runCommand(['replay', '--resume', id], stage.bridge.env)).code).toBe(2)
 })
 
+test('killed after its last row and before that is recorded, a replay from the table has nothing left to do', async () => {
+  const exchange = uniqueName('whole')
+  const watch = await ReplayWatch.bind(sharedRabbit().url, exchange, exchange)
+  onTestFinished(() => watch.close())
+  const [first] = await insert(3, 'Whole')
+  const args = ['--from', formatLsn(first!.lsn), '--source', 'table', '--exchange', exchange, '--json']
+  const whole = await runCommand(['replay', ...args], stage.bridge.env)
+  expect(whole.code, whole.stderr).toBe(0)
+  const { id, eventsPublished } = JSON.parse(whole.stdout)
+  await stage.query(`UPDATE wal2rabbit.replay SET state = 'running', finished_at = NULL WHERE id = $1`, [id])
+  const resumed = await runCommand(['replay', '--resume', id, '--json'], stage.bridge.env)
+  expect(resumed.code, resumed.stderr).toBe(0)
+  expect(JSON.parse(resumed.stdout)).toMatchObject({ state: 'done', eventsPublished })
+})
+
 describe.each(['wal', 'table'])(
   'a transaction that inserted before a checkpoint and committed after it, from the %s',
   (source) => {

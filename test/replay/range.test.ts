@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { isEmptyRange, isPast, judgeRow, type ReplayRange, startOf } from '../../src/replay/range.ts'
+import { isEmptyRange, isPast, isSettled, judgeRow, type ReplayRange, startOf } from '../../src/replay/range.ts'
 import type { SourceRow } from '../../src/source/source.ts'
 
 function rowAt(commitLsn: bigint, ordinal: number, committedAt = '2026-01-01T00:00:00.000000Z'): SourceRow {
@@ -76,4 +76,16 @@ test.each([
   [{ from: { lsn: 1n, rows: 9 }, to: { lsn: 2n, rows: 0 } }, false],
 ])('%o is empty: %s', (range, empty) => {
   expect(isEmptyRange(range)).toBe(empty)
+})
+
+test.each([
+  [{ lsn: 100n, partial: null }, 0, false],
+  [{ lsn: 100n, partial: { commitLsn: 190n, rows: 9 } }, 0, false],
+  [{ lsn: 200n, partial: null }, 0, true],
+  [{ lsn: 200n, partial: null }, 3, false],
+  [{ lsn: 190n, partial: { commitLsn: 200n, rows: 2 } }, 3, false],
+  [{ lsn: 190n, partial: { commitLsn: 200n, rows: 3 } }, 3, true],
+  [{ lsn: 230n, partial: null }, 3, true],
+])('settled up to %o, nothing is left of a range to 200 and %i rows: %s', (settled, rows, over) => {
+  expect(isSettled({ from: { lsn: 100n, rows: 0 }, to: { lsn: 200n, rows } }, settled)).toBe(over)
 })

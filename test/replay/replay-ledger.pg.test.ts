@@ -1,5 +1,6 @@
 import type pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { BridgeError } from '../../src/base/errors.ts'
 import { parseLsn } from '../../src/base/lsn.ts'
 import { ReplayLedger } from '../../src/replay/replay-ledger.ts'
 import { listReplays, type ReplayProgress, readReplay } from '../../src/replay/replay-record.ts'
@@ -105,9 +106,11 @@ test('a lost connection is made again, with the lock, and the store is durable',
 test('what is done, or was ended by somebody else, is neither stored nor resumed', async () => {
   const { ledger: own } = ledger('four')
   await own.begin(record, start)
-  await client.query(`UPDATE wal2rabbit.replay SET state = 'abandoned' WHERE id = 'four'`)
+  // As when the lock was lost with the connection, and another process has resumed it and come to its end.
+  await client.query(`UPDATE wal2rabbit.replay SET state = 'done' WHERE id = 'four'`)
   await expect(own.store(progress)).rejects.toMatchObject({ code: 'REPLAY_RUNNING' })
-  await own.end('done')
+  await own.end('failed', new BridgeError('REPLAY_RUNNING', 'ended by somebody else'))
+  expect(await readReplay(client, 'slot', 'four')).toMatchObject({ state: 'done', errorCode: null })
   await own.close()
   const { ledger: again } = ledger('four')
   await expect(again.resume()).rejects.toMatchObject({ code: 'USAGE' })
