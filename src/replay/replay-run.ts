@@ -13,6 +13,11 @@ const tickInterval = 100
 /** How long the socket may stay unread: an unread one can stall PostgreSQL's checkpoints for minutes. */
 const backpressureTimeout = 30_000
 const retry = { initialDelay: 200, maxDelay: 5000 }
+/**
+ * How long a store may take before the stream is let go: a server that shuts down refuses the store, and waits until the
+ * stream has read all its WAL, which a replay may be far from.
+ */
+const storeTimeout = 5000
 /** How long the servers may be away, or take nothing, before the replay ends; it can be resumed. */
 const patience_default = 60_000
 
@@ -131,6 +136,7 @@ export class ReplayRun {
       await this.#sleep(backoffDelay(retry, attempt))
       // With nothing to push into, a new connection would only be left unread again.
       while (!this.#over && error.code === 'SOURCE_BACKPRESSURE' && !this.#parts.output.hasRoom) await this.#next()
+      while (!this.#over && this.#isStoreOverdue) await this.#next()
     }
   }
 
@@ -271,6 +277,11 @@ export class ReplayRun {
       this.#wake()
     }
     if (now - this.#lastStoreAt > storeInterval) this.#store()
+    if (this.#isStoreOverdue) {
+      const text = `the progress of the replay could not be stored for ${storeTimeout / 1000} s`
+      this.#streamEnded ??= new BridgeError('SOURCE_SHUTTING_DOWN', text)
+      this.#wake()
+    }
     onTick?.()
   }
 
@@ -295,7 +306,12 @@ export class ReplayRun {
       })
       .finally(() => {
         this.#storing = undefined
+        this.#wake()
       })
+  }
+
+  get #isStoreOverdue(): boolean {
+    return this.#storing !== undefined && performance.now() - this.#lastStoreAt > storeTimeout
   }
 
   /** The temporary slot lets go of WAL below what is stored; no other slot is told anything. */

@@ -241,6 +241,29 @@ test('only what is stored is acknowledged, and only to the slot of this replay',
   expect(source().acknowledged).toEqual([128n])
 })
 
+test('while its progress cannot be stored it streams nothing, as a server that shuts down would wait for the stream', async () => {
+  const storing = { release: () => {} }
+  const { begin, source, sources, confirm, outcome } = stage({
+    store: () =>
+      new Promise((resolve) => {
+        storing.release = resolve
+      }),
+  })
+  await begin()
+  source().give(row(120n), commit(120n))
+  confirm()
+  await pass(5500)
+  expect(sources[0]!.stopped).toBe(false)
+  await pass(20_000)
+  expect(sources[0]!.stopped).toBe(true)
+  expect(sources.length).toBe(1)
+  expect(outcome.error).toBeUndefined()
+  storing.release()
+  await pass(300)
+  expect(sources.length).toBe(2)
+  expect(source().position).toEqual({ lsn: 128n, partial: null })
+})
+
 test('a slot that moved on before it was copied is looked for again', async () => {
   const moved = new BridgeError('REPLAY_OUT_OF_REACH', 'stands at 0/80')
   const sources = [new ScriptedSource(moved), new ScriptedSource()]
