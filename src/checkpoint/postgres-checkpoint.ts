@@ -52,12 +52,17 @@ export class CheckpointMemory {
   verified: string | undefined
 }
 
+/** Entries of the history between two looks for old ones. */
+const entriesPerPrune = 30
+
 /** Checkpoint in PostgreSQL, beside the outbox: a restored or promoted server brings its own position along. */
 export class PostgresCheckpoint implements Checkpoint {
   readonly #options: PostgresCheckpointOptions
   readonly #memory: CheckpointMemory
   #connection: ControlConnection | undefined
   #store: CheckpointStore | undefined
+  /** Entries written since old ones were last removed. */
+  #unpruned = 0
   #loaded: { row: CheckpointRow; server: ServerFacts; keepPartial: boolean } | undefined
 
   constructor(options: PostgresCheckpointOptions, memory: CheckpointMemory) {
@@ -163,6 +168,9 @@ export class PostgresCheckpoint implements Checkpoint {
 
   async recordHistory(moment: HistoryMoment): Promise<void> {
     await this.#store!.recordHistory(moment)
+    // A look at all entries: not worth it for each of those that come every few seconds.
+    if (moment === 'interval' && ++this.#unpruned < entriesPerPrune) return
+    this.#unpruned = 0
     await this.#store!.prune(this.#options.historyRetention)
   }
 

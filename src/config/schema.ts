@@ -57,7 +57,7 @@ export const configSchema = section({
     }),
     historyRetention: section({
       time: duration('7d', 'History older than this is deleted.', { min: minute, max: decade }),
-      count: count(10_000, 'The most entries kept in the history.', 1, 10_000_000),
+      count: count(65_000, 'The most entries kept in the history: a week of one every 10 seconds.', 1, 10_000_000),
     }),
   }),
   replay: section({

@@ -125,7 +125,22 @@ test('a table that does not fit keeps the session from starting', async () => {
   await expect(session.resume(end(0n), nobody)).rejects.toMatchObject({ code: 'COLUMN_MISSING' })
 })
 
-test('old history goes with each new entry, and the connection once with the session', async () => {
+test('old history goes at the ends of a session and with every thirtieth entry between them', async () => {
+  const { database, session } = await afterOneSession()
+  let prunes = 0
+  database.before = (what) => {
+    if (what === 'wal2rabbit_prune_history') prunes++
+  }
+  await session.recordHistory('start')
+  expect(prunes).toBe(1)
+  for (let n = 1; n <= 60; n++) await session.recordHistory('interval')
+  expect(prunes).toBe(3)
+  await session.recordHistory('stop')
+  expect(prunes).toBe(4)
+  await session.close()
+})
+
+test('the connection goes once with the session', async () => {
   const { database, session } = await afterOneSession()
   const said: string[] = []
   database.before = (what) => said.push(what)
