@@ -1,5 +1,5 @@
 import { backoffDelay } from '../base/backoff.ts'
-import { BridgeError, toBridgeError } from '../base/errors.ts'
+import { BridgeError, type ErrorCode, toBridgeError } from '../base/errors.ts'
 import { failPoint } from '../base/fail-point.ts'
 import type { RoutedEvent, Routing } from '../routing/routing.ts'
 import type { Source, SourceEvent, SourceRow, StartPosition } from '../source/source.ts'
@@ -12,6 +12,8 @@ const storeInterval = 1000
 const tickInterval = 100
 /** How long the socket may stay unread: an unread one can stall PostgreSQL's checkpoints for minutes. */
 const backpressureTimeout = 30_000
+/** Of the slot that was to be copied: another may do, and if none does, that is said when it is looked for. */
+const goneCodes: readonly ErrorCode[] = ['REPLAY_OUT_OF_REACH', 'SLOT_MISSING', 'SLOT_INVALIDATED']
 const retry = { initialDelay: 200, maxDelay: 5000 }
 /**
  * How long a store may take before the stream is let go: a server that shuts down refuses the store, and waits until the
@@ -153,7 +155,7 @@ export class ReplayRun {
       const start = output.received
       const source = await newSource(start)
       this.#source = source
-      // A slot that reached back far enough when it was looked at may have moved on before it was copied.
+      // A slot that reached back far enough when it was looked at may have moved on, or be gone, before it was copied.
       moved = true
       await source.start(start, {
         onEvents: (events) => this.#onEvents(events),
@@ -173,7 +175,7 @@ export class ReplayRun {
       return this.#streamEnded
     } catch (thrown) {
       const error = toBridgeError(thrown)
-      if (!moved || error.code !== 'REPLAY_OUT_OF_REACH') return error
+      if (!moved || !goneCodes.includes(error.code)) return error
       return new BridgeError('SOURCE_CONNECTION_LOST', `${error.message}; looking for another slot`, { cause: error })
     } finally {
       await this.#source?.stop()

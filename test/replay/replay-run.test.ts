@@ -264,8 +264,12 @@ test('while its progress cannot be stored it streams nothing, as a server that s
   expect(source().position).toEqual({ lsn: 128n, partial: null })
 })
 
-test('a slot that moved on before it was copied is looked for again', async () => {
-  const moved = new BridgeError('REPLAY_OUT_OF_REACH', 'stands at 0/80')
+test.each([
+  ['moved on', 'REPLAY_OUT_OF_REACH'],
+  ['was dropped', 'SLOT_MISSING'],
+  ['was invalidated', 'SLOT_INVALIDATED'],
+] as const)('where the slot %s before it was copied another is looked for', async (_, code) => {
+  const moved = new BridgeError(code, 'slot s_anchor_20260101000000')
   const sources = [new ScriptedSource(moved), new ScriptedSource()]
   let asked = 0
   const { begin, outcome } = stage({ newSource: async () => sources[asked++]! })
