@@ -125,7 +125,7 @@ export function makeFindEvent(loaded: LoadedConfig, facts: ReplayFacts, log: Rep
     const basis: ReplayBasis = { loaded, plan, request, log, onTick: () => undefined }
     const run: ReplayRun = new ReplayRun({
       ...(await commonParts(basis, output, undefined, new KeyTrail(), undefined)),
-      admits: (event) => event.eventId === id && found === undefined,
+      admits: ({ eventId }) => found === undefined && isEvent(id, eventId),
       redirect: (event) => event,
       rate: new RateLimit(undefined),
       store: async () => undefined,
@@ -133,6 +133,11 @@ export function makeFindEvent(loaded: LoadedConfig, facts: ReplayFacts, log: Rep
     await run.run()
     return found
   }
+}
+
+/** PostgreSQL prints a uuid in lower case, however it was written. */
+function isEvent(asked: string, eventId: string | null): boolean {
+  return eventId === asked || (/^[0-9a-f-]{36}$/i.test(asked) && eventId === asked.toLowerCase())
 }
 
 /** Smaller than the live one: what the broker has of both in flight is how it shares its time between them. */

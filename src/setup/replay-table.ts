@@ -12,6 +12,8 @@ import { inspectReadableTable } from './readable-table.ts'
 import type { ReplayFacts } from './replay-facts.ts'
 import { type OutboxSource, readRetentionFloor, readTableReach } from './table-reach.ts'
 
+const entryMargin_ms = 1000
+
 /** What the table gives for a start, and by what rows above it are told. */
 export interface TableStart extends TableReach {
   /** Of the youngest entry that sees nothing at the start or above; with `by: 'transaction'`. */
@@ -36,7 +38,7 @@ export async function readTableStart(
     return { impossible: reach.why, by, ...none }
   }
   const entry = await findSnapshotBefore(client, facts.slot, from, lineage)
-  const createdFrom = time ?? entry?.storedAt
+  const createdFrom = time ?? (entry === undefined ? undefined : beforeSnapshot(entry.storedAt))
   return {
     impossible: undefined,
     by,
@@ -45,6 +47,11 @@ export async function readTableStart(
     snapshot: by === 'transaction' ? entry?.snapshot : undefined,
     createdFrom: by === 'time' ? createdFrom : undefined,
   }
+}
+
+/** An entry is dated a little after its snapshot was taken. */
+function beforeSnapshot(storedAt: string): string {
+  return new Date(Date.parse(storedAt) - entryMargin_ms).toISOString()
 }
 
 /** A snapshot that sees all that committed below `to`; the present one where the history has none yet. */

@@ -110,7 +110,7 @@ describe('--from, from the WAL', () => {
   test('an event: from it on, to an event: including it', async () => {
     const events = await insert(10, 'Events')
     await insert(1, 'Events')
-    const range = await replay('--from', `event:${events[3]!.id}`, '--to', `event:${events[7]!.id}`)
+    const range = await replay('--from', `event:${events[3]!.id.toUpperCase()}`, '--to', `event:${events[7]!.id}`)
     expectReplayed(range, events.slice(3, 8))
     expectReplayed(await replay('--from', `event:${events[3]!.id}`), since(events[0]!.lsn).slice(3))
   })
