@@ -55,9 +55,9 @@ test(`replays from stored LSNs of a history of ${events} events give what commit
     const result = await runCommand(['replay', '--from', lsn, '--exchange', exchange, '--json'], stage.bridge.env)
     expect(result.stderr).toContain('source wal')
     expect(result.code, result.stderr).toBe(0)
-    const { id, eventsPublished, range, rowsMatched } = JSON.parse(result.stdout)
+    const { id, eventsPublished, toLsn, rowsMatched } = JSON.parse(result.stdout)
     await watch.until(eventsPublished, 30_000)
-    const to = parseLsn(/ to (\S+)/.exec(range)![1]!)
+    const to = parseLsn(toLsn)
     // The live stream delivers what is above; all below its stored LSN has arrived or is about to.
     const expected = () => live.seen.filter((seen) => seen.lsn >= parseLsn(lsn) && seen.lsn < to)
     await live.untilHolds(() => (live.seen.at(-1)?.lsn ?? 0n) >= to, 30_000, `live deliveries up to ${to}`)
