@@ -187,7 +187,7 @@ export const errorTable = {
   REPLAY_OUT_OF_REACH: {
     action: 'halt',
     remedy:
-      'Start at the oldest position that the message names, or use the other source: see REPLAY_OUT_OF_REACH in docs/runbook.md.',
+      'Start no earlier than the oldest position that the message names; a replay can also use the other source: see REPLAY_OUT_OF_REACH in docs/runbook.md.',
   },
   REPLAY_RUNNING: {
     action: 'usage',

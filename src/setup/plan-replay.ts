@@ -125,7 +125,7 @@ function tableNotes({ source, range }: ReplayPlan, byTime: boolean, { from, to }
         `the table has no transaction_id: rows are taken by created_at from ${range.committedFrom} on, so those of a transaction that was open at that time and inserted before are missing; go back further to be sure`,
       ]
     : [
-        `rows from the table: all that committed from ${from} ${to === undefined ? '' : `to ${to} `}on, and some that committed shortly before or after; it repeats rather than misses`,
+        `rows from the table: all that committed from ${from} ${to === undefined ? 'on' : `to ${to}`}, and some that committed shortly before or after; it repeats rather than misses`,
       ]
   return [
     ...rows,
