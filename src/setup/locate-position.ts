@@ -3,6 +3,7 @@ import { formatLsn, type Lsn, noLsn, parseLsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { findMark } from '../checkpoint/checkpoint-history.ts'
 import type { Position } from '../replay/position.ts'
+import { walFloor } from '../replay/reach.ts'
 import { isInHistory, type ReplayFacts } from './replay-facts.ts'
 
 /** A place in the stream. As a start: commits at `lsn` or above, less the first `rows` of the transaction at `lsn`. */
@@ -40,7 +41,7 @@ const rowMargin = 60_000
 const rowMarginLeast = 1000
 
 /**
- * Where a position starts. Rejects with POSITION_UNKNOWN, POSITION_AHEAD (above the stored LSN or in the future),
+ * Where a position starts. Rejects with POSITION_UNKNOWN, POSITION_AHEAD (at or above the stored LSN, or in the future),
  * or TIMELINE_DIVERGED (a mark of a timeline that was left). A time before everything that is stored is at 0/0.
  */
 export async function locateStart(context: LocateContext, position: Position, flag: string): Promise<Place> {
@@ -54,6 +55,7 @@ export async function locateStart(context: LocateContext, position: Position, fl
     case 'event': {
       const found = await positionOfEvent(context, position.id)
       if (found !== undefined) return { lsn: found.commitLsn, rows: found.ordinal }
+      await refuseUnsettled(context, position.id, flag)
       const before = await placeBeforeRow(context, position.id)
       if (before !== undefined) return before
       throw unknownEvent(position.id, flag)
@@ -83,7 +85,10 @@ export async function locateEnd(context: LocateContext, position: Position, flag
     }
     case 'event': {
       const found = await positionOfEvent(context, position.id)
-      if (found === undefined) throw unknownEvent(position.id, flag)
+      if (found === undefined) {
+        await refuseUnsettled(context, position.id, flag)
+        throw unknownEvent(position.id, flag)
+      }
       return { lsn: found.commitLsn, rows: found.ordinal + 1 }
     }
   }
@@ -146,6 +151,22 @@ async function positionOfEvent(context: LocateContext, id: string) {
   const hint = transaction === undefined ? undefined : await entryBlindTo(context, transaction, 0)
   const found = hint === undefined ? undefined : await findEvent(id, hint.lsn)
   return found ?? findEvent(id, undefined)
+}
+
+/**
+ * For an event that was not found: where the WAL reaches back to before its row committed, it lies at the stored LSN or
+ * above. A start some way before it would give all but the event itself.
+ */
+async function refuseUnsettled(context: LocateContext, id: string, flag: string): Promise<void> {
+  const { checkpoint, slots } = context.facts
+  const transaction = await context.transactionOf(id)
+  const entry = transaction === undefined ? undefined : await entryBlindTo(context, transaction, 0)
+  const floor = walFloor(slots)
+  if (entry === undefined || floor === undefined || floor > entry.lsn) return
+  throw new BridgeError(
+    'POSITION_AHEAD',
+    `${flag} event:${id} is in the table, but not in the WAL below the stored LSN ${formatLsn(checkpoint.position.lsn)}: it lies at or above that`,
+  )
 }
 
 /** For an event that only the table still has: a place that lies before it for certain, a minute or more. */

@@ -70,9 +70,10 @@ async function history(): Promise<[string, string, string]> {
   return lsns as [string, string, string]
 }
 
-async function locate(text: string): Promise<Place> {
+/** Events are in no WAL here; `transaction`: of the row that the table has of them. */
+async function locate(text: string, transaction?: string): Promise<Place> {
   const facts = await readReplayFacts(client, database.url, slot)
-  const context = { client, facts, findEvent: async () => undefined, transactionOf: async () => undefined }
+  const context = { client, facts, findEvent: async () => undefined, transactionOf: async () => transaction }
   return locateStart(context, parsePosition(text, '--to'), '--to')
 }
 
@@ -196,6 +197,20 @@ test('what cannot be is refused before anything changes', async () => {
   await expect(rewind('nowhere')).rejects.toMatchObject({ code: 'POSITION_UNKNOWN' })
   await expect(rewind(first, { plugin: 'wal2json' })).rejects.toMatchObject({ code: 'SLOT_WRONG_PLUGIN' })
   expect([await checkpoint(), await slots()]).toEqual(before)
+})
+
+test('an event that is not settled yet lies ahead: it was once taken for one that the WAL had lost', async () => {
+  await history()
+  const transaction = (id: string) => one('SELECT transaction_id::text AS xid FROM outbox WHERE id = $1', [id])
+  const { id } = await one('SELECT id FROM outbox ORDER BY created_at LIMIT 1', [])
+  const settled = await transaction(String(id))
+  await insert()
+  const newest = await one('SELECT transaction_id::text AS xid FROM outbox ORDER BY created_at DESC LIMIT 1', [])
+  await expect(locate('event:newest', String(newest.xid))).rejects.toMatchObject({ code: 'POSITION_AHEAD' })
+  // What the WAL has indeed lost is not ahead.
+  await client.query({ text: 'SELECT pg_drop_replication_slot($1)', values: [anchor] })
+  const lost = await locate('event:lost', String(settled.xid)).catch((error: unknown) => error)
+  expect(lost).not.toMatchObject({ code: 'POSITION_AHEAD' })
 })
 
 test('a slot whose name leaves no room for the copy is refused before anything changes', async () => {
