@@ -51,7 +51,7 @@ async function retention(context: CliContext, flags: RetentionFlags): Promise<Ex
 }
 
 function sentenceOf({ outcome, reason, rows, partitions, floor }: PassReport, dryRun: boolean, age: string): string {
-  const what = `${rows} rows and ${partitions.length} partitions older than ${age}`
+  const what = `${rows} rows and ${partitions.length} ${partitions.length === 1 ? 'partition' : 'partitions'} older than ${age}`
   const went = dryRun ? `${what} would go` : `${what} are gone`
   const below = floor === null ? '' : `; all of it had committed below ${formatLsn(floor)}`
   return `${went}${below}${outcome === 'done' ? '' : ` (${outcome}: ${reason})`}`

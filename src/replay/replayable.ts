@@ -10,13 +10,14 @@ export interface ReplayReach {
   readonly table: Lsn | undefined
 }
 
-/** From which sources a replay can start at a stored LSN. None for an LSN of another cluster, or of a WAL that was left. */
+/** From which sources a replay can start at a stored LSN. None for an LSN of another cluster, of a WAL that was left, or above the stored LSN, as after a rewind. */
 export function replayableFrom(
   entry: Pick<HistoryEntry, 'lsn' | 'systemIdentifier' | 'timeline'>,
   reach: ReplayReach,
   server: Lineage,
+  stored: Lsn,
 ): ReplaySource[] {
-  if (!isOfLineage(entry, server)) return []
+  if (!isOfLineage(entry, server) || entry.lsn > stored) return []
   const sources = ['wal', 'table'] as const
   return sources.filter((source) => reach[source] !== undefined && reach[source] <= entry.lsn)
 }

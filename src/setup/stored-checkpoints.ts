@@ -1,5 +1,5 @@
 import { BridgeError } from '../base/errors.ts'
-import { formatLsn } from '../base/lsn.ts'
+import { formatLsn, type Lsn, noLsn, parseLsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { type HistoryEntry, listHistory, recordHistory, removeMark } from '../checkpoint/checkpoint-history.ts'
 import { checkMarkName } from '../replay/position.ts'
@@ -47,12 +47,13 @@ export function listCheckpoints(options: CheckpointsOptions & { readonly limit: 
   return withBookkeeping(options, 'reading the checkpoint history', async (client) => {
     const entries = await listHistory(client, slot, options.limit)
     const server = await readLineage(client, options.url)
+    const stored = await storedLsn(client, slot)
     const slots = await listReplaySlots(client, slot)
     const wal = walFloor(slots)
     const table = await readTableReach(client, options, server)
     const reach = { wal, table: 'from' in table ? table.from : undefined }
     return {
-      entries: entries.map((entry) => describe(entry, replayableFrom(entry, reach, server))),
+      entries: entries.map((entry) => describe(entry, replayableFrom(entry, reach, server, stored))),
       reach: [
         wal === undefined
           ? `wal: no slot of ${slot} can be streamed from`
@@ -108,6 +109,13 @@ function withBookkeeping<T>(
     await requireSchema(client)
     return work(client)
   })
+}
+
+/** 0/0 where there is no checkpoint: nothing can be replayed then. */
+async function storedLsn(client: PostgresClient, slot: string): Promise<Lsn> {
+  const text = 'SELECT lsn::text AS lsn FROM wal2rabbit.checkpoint WHERE slot = $1'
+  const { rows } = await client.query({ text, values: [slot] })
+  return rows[0] === undefined ? noLsn : parseLsn(String(rows[0].lsn))
 }
 
 function describe(entry: HistoryEntry, replayable: readonly ReplaySource[]): StoredCheckpoint {

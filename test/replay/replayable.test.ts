@@ -19,7 +19,7 @@ test.each([
   ['no slot, no table', 5000n, { wal: undefined, table: undefined }, []],
   ['no slot', 5000n, { wal: undefined, table: 0n }, ['table']],
 ])('%s', (_, lsn, reach, expected) => {
-  expect(replayableFrom({ ...here, lsn }, reach, server)).toEqual(expected)
+  expect(replayableFrom({ ...here, lsn }, reach, server, 9999n)).toEqual(expected)
 })
 
 test.each([
@@ -30,7 +30,13 @@ test.each([
   ['of an ancestor, above its switch', { systemIdentifier: '7000', timeline: 2, lsn: 2001n }, false],
   ['of an older ancestor, above its own switch', { systemIdentifier: '7000', timeline: 1, lsn: 1500n }, false],
 ])('an entry %s', (_, entry, counts) => {
-  expect(replayableFrom(entry, { wal: 0n, table: 0n }, server)).toEqual(counts ? ['wal', 'table'] : [])
+  expect(replayableFrom(entry, { wal: 0n, table: 0n }, server, 9999n)).toEqual(counts ? ['wal', 'table'] : [])
+})
+
+test('an entry above the stored LSN, as a rewind leaves behind, until the stream has passed it again', () => {
+  const entry = { ...here, lsn: 5001n }
+  expect(replayableFrom(entry, { wal: 0n, table: 0n }, server, 5000n)).toEqual([])
+  expect(replayableFrom(entry, { wal: 0n, table: 0n }, server, 5001n)).toEqual(['wal', 'table'])
 })
 
 test.each([
