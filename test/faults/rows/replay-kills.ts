@@ -69,7 +69,7 @@ export const replayKillRows: readonly Row[] = [
           await replay.start()
           await replay.until(1)
         }
-        await bridge.until(({ state }) => state === 'streaming')
+        await bridge.until(({ state }) => state === 'streaming', 90_000)
         await delay(random.between(0, 700))
         await bridge.kill()
         await scene.checkHeld(`kill ${kill}`)
