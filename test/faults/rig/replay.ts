@@ -89,7 +89,9 @@ export class RigReplay {
 
   /** A second process for it, while the first one runs or not. Gives how it ended. */
   async startBeside(): Promise<ProcessEnd> {
-    return new ReplayProcess(['--resume', String(this.#id)], this.#parts.env, undefined).ended
+    const record = await this.record()
+    if (record === undefined) throw new Error('the replay is not recorded yet')
+    return new ReplayProcess(['--resume', record.id], this.#parts.env, undefined).ended
   }
 
   /** Two processes at once; resolves with how both ended. */

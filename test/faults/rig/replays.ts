@@ -1,4 +1,5 @@
 import { formatLsn, type Lsn, parseLsn } from '../../../src/base/lsn.ts'
+import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts'
 import { comparePlaces, firstDeliveries } from '../checkers/history.ts'
 import { checkReplayed, replayedAgain } from '../checkers/replayed.ts'
 import { checkSecrets } from '../checkers/secrets.ts'
@@ -16,8 +17,6 @@ export interface ReplayAsked {
   readonly to?: Lsn
   /** Events a second. */
   readonly rate?: number
-  /** In place of the bridge's own. */
-  readonly env?: Readonly<Record<string, string>>
 }
 
 /** A store is due every second, and takes a round trip; milliseconds. */
@@ -25,11 +24,14 @@ const storeInterval = () => 1000 + stretched(500)
 
 /** The replays of a scene, one after the other, to an exchange and a queue of their own: live checkers see none of it. */
 export class Replays {
+  /** Their own link to RabbitMQ: what breaks there does not touch the bridge. */
+  readonly link: TcpProxy
   readonly #scene: Scene
   readonly #queue: DrainedQueue
   readonly #replays: RigReplay[] = []
 
-  private constructor(scene: Scene, queue: DrainedQueue) {
+  private constructor(scene: Scene, queue: DrainedQueue, link: TcpProxy) {
+    this.link = link
     this.#scene = scene
     this.#queue = queue
   }
@@ -51,11 +53,13 @@ export class Replays {
     const consumer = new Consumer(scene.rabbit.directUrl, name)
     onCleanup(() => consumer.stop())
     await consumer.start()
-    return new Replays(scene, { name, consumer })
+    const link = await startTcpProxy(scene.rabbit.directUrl)
+    onCleanup(() => link.close())
+    return new Replays(scene, { name, consumer }, link)
   }
 
   /** One that is not started yet. */
-  of({ from, to, rate, env = {} }: ReplayAsked): RigReplay {
+  of({ from, to, rate }: ReplayAsked): RigReplay {
     const args = [
       ...['--source', 'wal', '--from', formatLsn(from), '--exchange', exchangeOf(this.#scene)],
       ...(to === undefined ? [] : ['--to', formatLsn(to)]),
@@ -65,7 +69,7 @@ export class Replays {
       scene: this.#scene,
       queue: this.#queue,
       args,
-      env: { ...this.#scene.bridge.env, ...env },
+      env: { ...this.#scene.bridge.env, WAL2RABBIT_SINK_URL: this.link.urlFor(this.#scene.rabbit.directUrl) },
       others: () => this.#replays.flatMap((one) => (one === replay ? [] : (one.id ?? []))),
     })
     this.#replays.push(replay)

@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { TcpProxy } from '../../support/tcp-proxy.ts'
 import type { RigReplay } from '../rig/replay.ts'
+import type { Replays } from '../rig/replays.ts'
 import type { Scene } from '../rig/scene.ts'
 import type { Row } from '../row.ts'
 import { beginHistory, done_ms, slowly } from './replay-history.ts'
@@ -19,7 +21,7 @@ export const replayKillRows: readonly Row[] = [
       let kills = 0
       while (kills < runs) {
         const deaths = Math.min(runs - kills, scene.random.between(2, 6))
-        kills += await killAndFinish(scene, replays.of({ ...range, rate: slowly }), deaths)
+        kills += await killAndFinish(scene, replays, replays.of({ ...range, rate: slowly }), deaths)
       }
       const { counters } = await scene.bridge.until(({ state }) => state === 'streaming')
       const losses = counters.reconnects.source + counters.reconnects.sink
@@ -41,7 +43,7 @@ export const replayKillRows: readonly Row[] = [
       let kills = 0
       while (kills < runs) {
         const deaths = Math.min(runs - kills, scene.random.between(2, 6))
-        kills += await killAndFinish(scene, replays.of({ ...range, rate: slowly }), deaths)
+        kills += await killAndFinish(scene, replays, replays.of({ ...range, rate: slowly }), deaths)
         const after = await positions(scene)
         scene.expect(after === before, 'G9', `the live positions were ${before}, and are ${after} after a replay`)
       }
@@ -83,9 +85,11 @@ export const replayKillRows: readonly Row[] = [
 ]
 
 /** Kills it so many times, and lets it come to its end. Gives how often it was killed before that. */
-async function killAndFinish(scene: Scene, replay: RigReplay, deaths: number): Promise<number> {
+async function killAndFinish(scene: Scene, replays: Replays, replay: RigReplay, deaths: number): Promise<number> {
   for (let kills = 0; kills < deaths; kills++) {
-    if (!(await killOnce(scene, replay))) return kills
+    if (!(await killOnce(scene, replays.link, replay))) return kills
+    // Killed when all was recorded, a moment before its end.
+    if ((await replay.record())?.state === 'done') return kills + 1
   }
   await replay.start()
   await replay.done(done_ms)
@@ -93,7 +97,7 @@ async function killAndFinish(scene: Scene, replay: RigReplay, deaths: number): P
 }
 
 /** False when it came to its end before. */
-async function killOnce({ random }: Scene, replay: RigReplay): Promise<boolean> {
+async function killOnce({ random }: Scene, link: TcpProxy, replay: RigReplay): Promise<boolean> {
   const points = [
     'replay-started:1',
     `replay-row:${random.between(1, 500)}`,
@@ -111,9 +115,20 @@ async function killOnce({ random }: Scene, replay: RigReplay): Promise<boolean> 
   // Some are killed while they start, most while they publish.
   if (random.chance(0.7)) await replay.until(1)
   await delay(random.between(0, 1200))
-  if (!replay.isRunning) return replay.died()
-  await replay.kill()
-  return true
+  // With a broker that answers, everything is in its hands a moment later, and nothing shows.
+  const loses = random.chance(0.5)
+  if (loses) {
+    link.blackhole()
+    await delay(random.between(0, 2000))
+  }
+  const died = replay.isRunning
+  if (died) await replay.kill()
+  if (loses) {
+    // Not heal() alone: what waits in a black hole is not to arrive.
+    link.reset()
+    link.heal()
+  }
+  return died || replay.died()
 }
 
 /** Of the live stream: stored, with its version, and acknowledged. */

@@ -75,7 +75,8 @@ export const replayOutageRows: readonly Row[] = [
       for (let run = 1; run <= runs; run++) {
         const from = await replays.stored()
         await scene.flow(800)
-        const replay = replays.of({ from, rate: slowly })
+        // So slowly that most of it lies ahead when the anchor is gone, also on a busy machine.
+        const replay = replays.of({ from, rate: slowly / 4 })
         await replay.start()
         await replay.until(before)
         await dropAnchors(scene)
@@ -101,7 +102,7 @@ export const replayOutageRows: readonly Row[] = [
     async run(rig, { seed, runs }) {
       const { scene, replays, range } = await beginHistory(rig, seed, 300)
       for (let run = 1; run <= runs; run++) {
-        const replay = replays.of({ ...range, rate: slowly })
+        const replay = replays.of({ ...range, rate: slowly / 6 })
         await replay.start()
         await replay.until(1)
         const { code, output } = await replay.startBeside()
