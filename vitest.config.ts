@@ -10,6 +10,8 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: needsServices,
+          // Some start a process, which takes seconds on a machine that is busy with other things.
+          testTimeout: 20_000,
         },
       },
       {
