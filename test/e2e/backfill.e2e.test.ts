@@ -295,7 +295,7 @@ test('killed at random moments and done again, with writers at work, nothing is 
     }
     await client.end()
   })()
-  for (let kill = 0; kill < 5; kill++) {
+  for (let kill = 0; kill < 3; kill++) {
     await stage.init(['--backfill'], { killAfter: random.between(300, 4000) })
     const left = await slots(stage)
     if (left.includes(stage.name)) break

@@ -7,7 +7,7 @@ import { Stage } from '../support/stage.ts'
 import { emptyLedger, runWorkload } from '../support/workload.ts'
 
 /** WAL2RABBIT_TEST_REPLAY_EVENTS=500000 for the whole of it. */
-const events = Number(process.env.WAL2RABBIT_TEST_REPLAY_EVENTS ?? 8000)
+const events = Number(process.env.WAL2RABBIT_TEST_REPLAY_EVENTS ?? 4000)
 
 test(`replays from stored LSNs of a history of ${events} events give what committed after each, beside a live load`, async () => {
   const database = await freshDatabase()
@@ -47,7 +47,7 @@ test(`replays from stored LSNs of a history of ${events} events give what commit
   const entries = JSON.parse(listed.stdout) as { lsn: string; replayable: string[] }[]
   const usable = entries.filter(({ replayable }) => replayable.includes('wal')).reverse()
   expect(usable.length).toBeGreaterThan(3)
-  const step = Math.max(1, Math.floor(usable.length / (events > 100_000 ? 10 : 4)))
+  const step = Math.max(1, Math.floor(usable.length / (events > 100_000 ? 10 : 3)))
   const chosen = usable.filter((_, n) => n % step === 0)
   for (const [n, { lsn }] of chosen.entries()) {
     const exchange = `${stage.name}_r${n}`
@@ -89,4 +89,4 @@ test(`replays from stored LSNs of a history of ${events} events give what commit
     slots.map(({ slot_name: name }) => String(name)).filter((name) => !/^stage_[0-9a-f]+(_anchor_\d+)?$/.test(name)),
   ).toEqual([])
   console.info(`${ledger.committed.size} events, ${chosen.length} replays of ${usable.length} stored LSNs`)
-}, 900_000)
+}, 3_600_000)

@@ -2,7 +2,11 @@ import { expect, test } from 'vitest'
 import { atFailPoint, runCommand } from '../support/bridge-process.ts'
 import { RewindStage } from './rewind-stage.ts'
 
-const steps = ['intended', 'staged', 'moved', 'dropped', 'replaced', 'unstaged', 'done'] as const
+/** All of them with WAL2RABBIT_TEST_LONG=1; else those around which slot and position change. */
+const steps =
+  process.env.WAL2RABBIT_TEST_LONG === '1'
+    ? (['intended', 'staged', 'moved', 'dropped', 'replaced', 'unstaged', 'done'] as const)
+    : (['intended', 'moved', 'dropped', 'replaced'] as const)
 
 test('killed after any of its steps it keeps the bridge halted, is finished, and all from the target on comes again', async () => {
   const scene = await RewindStage.create()
@@ -21,7 +25,7 @@ test('killed after any of its steps it keeps the bridge halted, is finished, and
 
     const killed = await scene.rewind(['--to', target, '--yes'], { failPoint: `rewind-${step}` })
     expect([killed.code, killed.stderr], step).toEqual([null, expect.stringContaining(`rewind of slot ${stage.name}`)])
-    if (step !== 'done') {
+    if ((step as string) !== 'done') {
       const unfinished = await scene.bookkeeping()
       const arrived = collector.deliveries.length
       stage.bridge.start()
