@@ -132,7 +132,16 @@ test.each(['anchor-created:1', 'anchor-created:3', 'anchor-dropped:1', 'anchor-d
       expect(strays.filter((name) => !/^wal2rabbit_snapshot_/.test(name))).toEqual([])
       expect(slots.filter((name) => /_anchor_/.test(name)).length).toBeLessThanOrEqual(3)
     }
-    await bridge.until((status) => (status.replayWindow?.bytes ?? 0) >= bytes && status.replayWindow?.degraded === null)
+    // An anchor that had to go early is made up for by what is written next.
+    await eventually(
+      async () => {
+        await writeWal(stage, 2)
+        const window = (await bridge.status())?.replayWindow
+        return (window?.bytes ?? 0) >= bytes && window?.degraded === null ? true : undefined
+      },
+      'the whole window',
+      60_000,
+    )
     await bridge.end('SIGKILL')
     await eventually(async () => {
       const slots = await slotsOf(stage)
