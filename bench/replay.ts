@@ -1,10 +1,12 @@
-import type pg from 'pg'
+import pg from 'pg'
 import { BridgeRun } from './bridge-run.ts'
+import { Broker } from './broker.ts'
 import { fillBacklog, markEvents } from './events.ts'
 import type { BenchOptions, QueueType } from './options.ts'
-import { startCommand } from './replay-process.ts'
+import { commitTimed, pace, rate_perSecond, Stopwatch } from './paced-load.ts'
+import { type RunningCommand, startCommand } from './replay-process.ts'
 import type { Servers } from './servers.ts'
-import { median } from './statistics.ts'
+import { median, percentile } from './statistics.ts'
 
 /** What a replay costs the live stream, and what it gives itself. */
 export interface Replay {
@@ -17,9 +19,12 @@ export interface Replay {
   /** Of a replay of the whole history with nothing beside it. */
   readonly replay_perSecond: { readonly wal: number; readonly table: number }
   readonly peak_bytes: { readonly wal: number; readonly table: number }
+  /** Of live events at a steady rate, from the moment at which COMMIT returned until the consumer has it; one for each. */
+  readonly latency_ms: { readonly alone: readonly number[]; readonly beside: readonly number[] }
 }
 
 const bound_ms = 1_800_000
+const latency_seconds = 10
 const slot = 'wal2rabbit'
 /** A queue of its own, which forgets what nobody reads. */
 const exchange = 'bench_replay'
@@ -53,19 +58,33 @@ export async function measureReplay(
     )
     if (round > 0) rounds.push({ alone, beside })
   }
+  const latency_ms = await measureLatency(queue, from, servers)
   await client.query('TRUNCATE public.outbox')
   return {
     ...{ queue, history: options.history, events: options.events, rounds },
     replay_perSecond: { wal: wal.perSecond, table: table.perSecond },
     peak_bytes: { wal: wal.peak_bytes, table: table.peak_bytes },
+    latency_ms,
   }
 }
 
-export function replayLine({ queue, history, events, rounds, replay_perSecond, peak_bytes }: Replay): string {
+export function replayLine({
+  queue,
+  history,
+  events,
+  rounds,
+  replay_perSecond,
+  peak_bytes,
+  latency_ms,
+}: Replay): string {
   const ratio = median(rounds.map(({ alone, beside }) => beside / alone))
   const rates = `${Math.round(replay_perSecond.wal)}/s from the WAL, ${Math.round(replay_perSecond.table)}/s from the table`
   const memory = `${megabytes(peak_bytes.wal)} and ${megabytes(peak_bytes.table)} MB at most`
-  return `${queue}: ${history} events replayed with ${rates} (${memory}); ${events} live events beside a replay keep ${ratio.toFixed(2)} of their rate (median of ${rounds.length})`
+  return `${queue}: ${history} events replayed with ${rates} (${memory}); ${events} live events beside a replay keep ${ratio.toFixed(2)} of their rate (median of ${rounds.length}); at ${rate_perSecond}/s they arrive after ${latencies(latency_ms.alone)} alone, ${latencies(latency_ms.beside)} beside one`
+}
+
+function latencies(times: readonly number[]): string {
+  return `${percentile(times, 50).toFixed(1)} ms (99 %: ${percentile(times, 99).toFixed(1)} ms)`
 }
 
 /** Gives the stored LSN before it. */
@@ -90,6 +109,41 @@ async function deliverHistory(events: number, servers: Servers, say: (line: stri
     return from
   } finally {
     await bridge.stop()
+  }
+}
+
+/** The same load twice, alone and beside a replay. */
+async function measureLatency(queue: QueueType, replayFrom: string, servers: Servers): Promise<Replay['latency_ms']> {
+  const { broker, postgresUrl, rabbitUrl } = servers
+  // What the history left in it would have to be read first.
+  await broker.freshQueue(queue)
+  const stopwatch = new Stopwatch()
+  const consumer = await Broker.connect(rabbitUrl)
+  await consumer.listen(queue, (id, at) => stopwatch.arrived(id, at))
+  const pool = new pg.Pool({ connectionString: postgresUrl, max: 4 })
+  const bridge = await BridgeRun.start(postgresUrl, rabbitUrl)
+  const load = () =>
+    bridge.during(
+      pace(latency_seconds, (id, n) => commitTimed(pool, stopwatch, id, n)).then((ids) => stopwatch.times(ids)),
+      120_000,
+    )
+  try {
+    await bridge.during(bridge.untilStreaming(), 60_000)
+    const alone = await load()
+    const replay = replayOf(replayFrom, servers)
+    try {
+      await broker.untilArrived(exchange)
+      const beside = await load()
+      requireRunning(replay)
+      return { alone, beside }
+    } finally {
+      replay.stop()
+      await replay.end
+    }
+  } finally {
+    await bridge.stop()
+    await pool.end()
+    await consumer.close()
   }
 }
 
@@ -123,10 +177,7 @@ async function replayAlone(args: readonly string[], servers: Servers) {
 async function drain(events: number, replayFrom: string | undefined, servers: Servers): Promise<number> {
   const { client, broker, postgresUrl, rabbitUrl } = servers
   await fillBacklog(client, events, 'small')
-  const replay =
-    replayFrom === undefined
-      ? undefined
-      : startCommand(servers, ['replay', '--from', replayFrom, '--source', 'wal', '--exchange', exchange])
+  const replay = replayFrom === undefined ? undefined : replayOf(replayFrom, servers)
   if (replay !== undefined) await broker.untilArrived(exchange)
   const first = broker.mark('bench.first')
   const last = broker.mark('bench.last')
@@ -134,11 +185,7 @@ async function drain(events: number, replayFrom: string | undefined, servers: Se
   try {
     const startedAt = await bridge.during(first, bound_ms)
     const seconds = ((await bridge.during(last, bound_ms)) - startedAt) / 1000
-    if (replay !== undefined && !replay.isRunning()) {
-      throw new Error(
-        'the replay was over before the live backlog was: expected more history, --history, or fewer --events',
-      )
-    }
+    if (replay !== undefined) requireRunning(replay)
     return events / seconds
   } finally {
     replay?.stop()
@@ -149,4 +196,13 @@ async function drain(events: number, replayFrom: string | undefined, servers: Se
 
 function megabytes(bytes: number): string {
   return (bytes / 1e6).toFixed(0)
+}
+
+function replayOf(from: string, servers: Servers): RunningCommand {
+  return startCommand(servers, ['replay', '--from', from, '--source', 'wal', '--exchange', exchange])
+}
+
+function requireRunning(replay: RunningCommand): void {
+  if (replay.isRunning()) return
+  throw new Error('the replay was over before the live load was: expected more history, --history, or fewer --events')
 }

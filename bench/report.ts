@@ -1,6 +1,7 @@
 import { cpus, totalmem } from 'node:os'
-import { type Latency, rate_perSecond } from './latency.ts'
+import type { Latency } from './latency.ts'
 import type { Memory } from './memory.ts'
+import { rate_perSecond } from './paced-load.ts'
 import type { Servers } from './servers.ts'
 import { median, percentile, type Spread, spread } from './statistics.ts'
 import type { Run, Throughput } from './throughput.ts'

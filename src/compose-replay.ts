@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { BridgeError } from './base/errors.ts'
 import type { Logger } from './base/log.ts'
 import { formatLsn } from './base/lsn.ts'
+import { patiently } from './base/patiently.ts'
 import { parseTableName } from './base/sql.ts'
 import { connectFor, type OpenReplay, openPublishing, routingOptions } from './compose-publishing.ts'
 import type { LoadedConfig } from './config/load.ts'
@@ -93,14 +94,14 @@ export function openReplay(
 
 /** Reads the range, publishes nothing and records nothing; tells each event that would be published to `visit`. */
 export async function openDryRun(basis: ReplayBasis, visit: (event: RoutedEvent) => void): Promise<ReplayRun> {
-  const { request, plan } = basis
+  const { loaded, request, plan } = basis
   const start = plan.source === 'wal' ? startOf(plan.range) : startOf(tableRange)
   return new ReplayRun({
     ...(await commonParts(basis, new CountOutput(start, visit), undefined, new KeyTrail(), undefined)),
     admits: admitsOf(request),
     redirect: (event) => redirect(event, destinationOf(request)),
     rate: new RateLimit(undefined),
-    store: async () => undefined,
+    store: () => askServer(loaded),
   })
 }
 
@@ -128,11 +129,19 @@ export function makeFindEvent(loaded: LoadedConfig, facts: ReplayFacts, log: Rep
       admits: ({ eventId }) => found === undefined && isEvent(id, eventId),
       redirect: (event) => event,
       rate: new RateLimit(undefined),
-      store: async () => undefined,
+      store: () => askServer(loaded),
     })
     await run.run()
     return found
   }
+}
+
+/**
+ * What only reads has nothing to store, and yet must notice as early that the server shuts down: it waits for whoever
+ * reads on, and refuses new connections meanwhile.
+ */
+async function askServer(loaded: LoadedConfig): Promise<void> {
+  await patiently(() => onControl(loaded, 'asking whether the server is there', async () => undefined), 60_000)
 }
 
 /** PostgreSQL prints a uuid in lower case, however it was written. */

@@ -1,5 +1,5 @@
-import { backoffDelay } from '../base/backoff.ts'
-import { BridgeError, toBridgeError } from '../base/errors.ts'
+import { BridgeError } from '../base/errors.ts'
+import { patiently } from '../base/patiently.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import {
   insertReplay,
@@ -24,8 +24,6 @@ export interface ReplayLedgerOptions {
   /** How long PostgreSQL may be away before a store gives up, milliseconds; default one minute. */
   readonly patience?: number
 }
-
-const retry = { initialDelay: 200, maxDelay: 5000 }
 
 /**
  * The row of one replay in `wal2rabbit.replay`, and the advisory lock that keeps a second process from running the same
@@ -87,19 +85,13 @@ export class ReplayLedger {
     await connection?.close()
   }
 
-  async #patiently<T>(doing: string, work: (client: PostgresClient) => Promise<T>): Promise<T> {
-    const deadline = performance.now() + (this.#options.patience ?? 60_000)
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#run(doing, work)
-      } catch (thrown) {
-        const error = toBridgeError(thrown)
-        // Right after a lost connection the server may still hold the lock for it.
-        const lockedOut = error.code === 'REPLAY_RUNNING' && this.#connection === undefined
-        if ((error.action !== 'retry' && !lockedOut) || performance.now() > deadline) throw error
-        await new Promise((resolve) => setTimeout(resolve, backoffDelay(retry, attempt)))
-      }
-    }
+  #patiently<T>(doing: string, work: (client: PostgresClient) => Promise<T>): Promise<T> {
+    return patiently(
+      () => this.#run(doing, work),
+      this.#options.patience ?? 60_000,
+      // Right after a lost connection the server may still hold the lock for it.
+      ({ action, code }) => action === 'retry' || (code === 'REPLAY_RUNNING' && this.#connection === undefined),
+    )
   }
 
   async #run<T>(doing: string, work: (client: PostgresClient) => Promise<T>): Promise<T> {

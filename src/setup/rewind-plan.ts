@@ -7,7 +7,7 @@ import { baseSlotFor, walFloor } from '../replay/reach.ts'
 import type { StartPosition } from '../source/source.ts'
 import { judgePosition, type PositionFacts } from './position-facts.ts'
 import { listReplaySlots } from './replay-slots.ts'
-import { countFreeSlots, stagingName } from './rewind-facts.ts'
+import { countFreeSlots } from './rewind-facts.ts'
 
 /** Names and lengths of what a rewind would do. */
 export interface RewindPlan {
@@ -25,13 +25,11 @@ export interface RewindPlan {
 
 /** Of the live slot: a rewind makes it anew, so these are no reason against one. */
 const mendedByRewind: readonly ErrorCode[] = ['SLOT_MISSING', 'SLOT_INVALIDATED', 'SLOT_AHEAD']
-/** PostgreSQL's limit for the name of a slot. */
-const slotName_length_max = 63
 
 /**
  * What a rewind to `target` comes to; undefined when the stored position is there already and the slot streams from it.
- * Rejects with POSITION_AHEAD, REPLAY_OUT_OF_REACH, SOURCE_TOO_MANY_CONNECTIONS (no free slot), USAGE (a name that is too
- * long), and with what the guards of a bridge's start say.
+ * Rejects with POSITION_AHEAD, REPLAY_OUT_OF_REACH, SOURCE_TOO_MANY_CONNECTIONS (no free slot),
+ * and with what the guards of a bridge's start say.
  */
 export async function planRewind(
   client: PostgresClient,
@@ -57,7 +55,7 @@ export async function planRewind(
   )
   const base = baseSlotFor(slots, target.lsn)
   if (base === undefined) throw outOfReach(names.slot, target.lsn, walFloor(slots))
-  if (base.name !== names.slot) await requireRoom(client, names.slot)
+  if (base.name !== names.slot) await requireRoom(client)
   const eventsAtMost = await countEvents(client, row, target.lsn)
   const bytes = row.position.lsn - target.lsn
   return { slot: names.slot, from: row.position, target, bytes, eventsAtMost, baseSlot: base.name }
@@ -71,15 +69,8 @@ function outOfReach(slot: string, target: Lsn, floor: Lsn | undefined): BridgeEr
   return new BridgeError('REPLAY_OUT_OF_REACH', `${formatLsn(target)} is out of reach: ${reach}`)
 }
 
-/** Before anything is changed. */
-async function requireRoom(client: PostgresClient, slot: string): Promise<void> {
-  const name = stagingName(slot)
-  if (Buffer.byteLength(name) > slotName_length_max) {
-    throw new BridgeError(
-      'USAGE',
-      `a rewind needs a slot ${name} for a while, but its name has ${Buffer.byteLength(name)} bytes, expected at most ${slotName_length_max}: the name of slot ${slot} is too long`,
-    )
-  }
+/** Before anything is changed. The name of the copy is shorter than that of the anchor that it is made from. */
+async function requireRoom(client: PostgresClient): Promise<void> {
   const { free, limit } = await countFreeSlots(client)
   if (free > 0) return
   throw new BridgeError(

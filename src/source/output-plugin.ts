@@ -41,7 +41,7 @@ export class OutputPlugin implements LibraryPlugin {
 
   /** Settles when the stream is over. */
   async start(client: Client, slot: string, lsn: string): Promise<unknown> {
-    if (this.#copyOf !== undefined) await copyTemporarily(client, this.#copyOf, slot, parseLsn(lsn))
+    if (this.#copyOf !== undefined) await copyTemporarily(client, this.#copyOf, slot, this.name, parseLsn(lsn))
     this.#handlers.onConnected(client, await readFacts(client))
     failPoint('subscribing')
     return client.query(startReplication(slot, parseLsn(lsn), this.options))
@@ -64,12 +64,13 @@ export function startReplication(slot: string, lsn: Lsn, options: WalDecoder['op
 
 /**
  * A temporary slot belongs to the connection that made it, and goes with it. From below the position of the copy PostgreSQL
- * would start at that position, without a word: so the copy itself is asked where it stands.
+ * would start at that position, without a word: so the copy itself is asked where it stands. It decodes with `plugin`,
+ * whatever the other one was made for: an anchor may be older than a change of source.plugin.
  */
-async function copyTemporarily(client: Client, from: string, to: string, start: Lsn): Promise<void> {
+async function copyTemporarily(client: Client, from: string, to: string, plugin: string, start: Lsn): Promise<void> {
   const names = `${quoteLiteral(from)}, ${quoteLiteral(to)}`
   const { rows } = await client.query<{ lsn: string }>(
-    `SELECT lsn::text AS lsn FROM pg_copy_logical_replication_slot(${names}, true)`,
+    `SELECT lsn::text AS lsn FROM pg_copy_logical_replication_slot(${names}, true, ${quoteLiteral(plugin)})`,
   )
   const stands = parseLsn(rows[0]!.lsn)
   if (stands <= start) return

@@ -213,7 +213,36 @@ test('an event that is not settled yet lies ahead: it was once taken for one tha
   expect(lost).not.toMatchObject({ code: 'POSITION_AHEAD' })
 })
 
-test('a slot whose name leaves no room for the copy is refused before anything changes', async () => {
+test('to a time: the position is what was stored by then', async () => {
+  await copySlot(client, slot, anchor)
+  const first = await insert()
+  await bridgeStored(first, 1)
+  const { at } = await one('SELECT clock_timestamp() AS at', [])
+  await bridgeStored(await insert(), 1)
+  await rewind((at as Date).toISOString())
+  expect(await checkpoint()).toMatchObject({ lsn: first })
+})
+
+test('without a free slot it is refused before anything changes', async () => {
+  const [first] = await history()
+  const text = `SELECT pg_create_physical_replication_slot('full_' || n) FROM generate_series(1, current_setting('max_replication_slots')::int
+    - (SELECT count(*)::int FROM pg_replication_slots)) n`
+  await client.query(text)
+  try {
+    const before = [await checkpoint(), await slots()]
+    await expect(rewind(first)).rejects.toMatchObject({
+      code: 'SOURCE_TOO_MANY_CONNECTIONS',
+      message: expect.stringContaining('max_replication_slots'),
+    })
+    expect([await checkpoint(), await slots()]).toEqual(before)
+  } finally {
+    await client.query(
+      `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE starts_with(slot_name, 'full_')`,
+    )
+  }
+})
+
+test('a slot whose name is too long for anchors reaches back no further than it stands', async () => {
   slot = `${uniqueName('long')}${'x'.repeat(36)}`
   expect(slot.length).toBeGreaterThan(56)
   await init()

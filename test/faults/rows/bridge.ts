@@ -6,11 +6,7 @@ import { replayKillRows } from './replay-kills.ts'
 import { replayOutageRows } from './replay-outages.ts'
 import { twoBridgeRows } from './two-bridges.ts'
 
-export const bridgeRows: readonly Row[] = [
-  ...crashRows,
-  ...stopRows,
-  ...replayKillRows,
-  ...replayOutageRows,
-  ...rotationRows,
-  ...twoBridgeRows,
-]
+/** A replay or a keeper of anchors beside the bridge. */
+export const replayRows: readonly Row[] = [...replayKillRows, ...replayOutageRows, ...rotationRows]
+
+export const bridgeRows: readonly Row[] = [...crashRows, ...stopRows, ...replayRows, ...twoBridgeRows]

@@ -1,0 +1,4 @@
+import { replayRows } from './rows/bridge.ts'
+import { testQuickRows } from './test-quick-rows.ts'
+
+testQuickRows(replayRows)
