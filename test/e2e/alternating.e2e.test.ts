@@ -1,6 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { parseLsn } from '../../src/base/lsn.ts'
 import { BridgeProcess } from '../support/bridge-process.ts'
+import { isLong } from '../support/length.ts'
 import { SeededRandom } from '../support/seeded-random.ts'
 import { freshDatabase, sharedRabbit } from '../support/services.ts'
 import { Stage } from '../support/stage.ts'
@@ -9,7 +10,7 @@ import { countRepeats, verifyContents, verifyDeliveries } from '../support/verif
 import { Witness, type WitnessedRow } from '../support/witness.ts'
 import { emptyLedger, runWorkload } from '../support/workload.ts'
 
-const faults = 20
+const faults = isLong ? 20 : 8
 
 /**
  * The moments at which windows that are kept, stores in doubt and claims meet: connections are cut on either side while

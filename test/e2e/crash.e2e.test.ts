@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { parseLsn } from '../../src/base/lsn.ts'
+import { isLong } from '../support/length.ts'
 import { SeededRandom } from '../support/seeded-random.ts'
 import { freshDatabase, sharedRabbit } from '../support/services.ts'
 import { Stage } from '../support/stage.ts'
@@ -8,7 +9,7 @@ import { Witness, type WitnessedRow } from '../support/witness.ts'
 import { emptyLedger, runWorkload } from '../support/workload.ts'
 
 /** Two hundred are in the fault matrix: npm run faults -- --row F11. */
-const kills = 15
+const kills = isLong ? 15 : 5
 const windowMessages = 500
 const storeIntervalMs = 200
 

@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
+import { isLong } from '../support/length.ts'
 import { type PostgresService, type RabbitService, startPostgres, startRabbit } from '../support/services.ts'
 import { Stage } from '../support/stage.ts'
 import { countRepeats, verifyContents, verifyDeliveries } from '../support/verify.ts'
@@ -40,14 +41,18 @@ async function underLoad(seed: number, disturb: (postgres: PostgresService, rabb
   return { stage, collector, status: status!, repeats: countRepeats(collector) }
 }
 
-test('a restart of RabbitMQ under load: nothing lost, in order, by the same process', async () => {
-  const { status, repeats } = await underLoad(41, async (_postgres, rabbit) => {
-    await rabbit.restart()
-  })
-  expect(status.counters.reconnects.sink).toBeGreaterThan(0)
-  expect(status.counters.reconnects.source, 'the source stays attached').toBe(0)
-  expect(repeats).toBeLessThanOrEqual(2000)
-}, 240_000)
+test.runIf(isLong)(
+  'a restart of RabbitMQ under load: nothing lost, in order, by the same process',
+  async () => {
+    const { status, repeats } = await underLoad(41, async (_postgres, rabbit) => {
+      await rabbit.restart()
+    })
+    expect(status.counters.reconnects.sink).toBeGreaterThan(0)
+    expect(status.counters.reconnects.source, 'the source stays attached').toBe(0)
+    expect(repeats).toBeLessThanOrEqual(2000)
+  },
+  240_000,
+)
 
 test('a kill -9 of RabbitMQ under load: nothing lost, in order', async () => {
   const { repeats } = await underLoad(42, async (_postgres, rabbit) => {
@@ -66,13 +71,17 @@ test('a crash of PostgreSQL under load: nothing lost, in order, also what was in
   expect(repeats).toBeLessThanOrEqual(4000)
 }, 240_000)
 
-test('a fast restart of PostgreSQL under load is not held up', async () => {
-  let took = 0
-  await underLoad(44, async (postgres) => {
-    const begun = performance.now()
-    await postgres.stop('fast')
-    took = performance.now() - begun
-    await postgres.start()
-  })
-  expect(took, 'milliseconds of the fast shutdown').toBeLessThan(5000)
-}, 240_000)
+test.runIf(isLong)(
+  'a fast restart of PostgreSQL under load is not held up',
+  async () => {
+    let took = 0
+    await underLoad(44, async (postgres) => {
+      const begun = performance.now()
+      await postgres.stop('fast')
+      took = performance.now() - begun
+      await postgres.start()
+    })
+    expect(took, 'milliseconds of the fast shutdown').toBeLessThan(5000)
+  },
+  240_000,
+)

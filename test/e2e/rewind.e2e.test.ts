@@ -1,12 +1,11 @@
 import { expect, test } from 'vitest'
 import { atFailPoint, runCommand } from '../support/bridge-process.ts'
+import { isLong } from '../support/length.ts'
 import { RewindStage } from './rewind-stage.ts'
 
-/** All of them with WAL2RABBIT_TEST_LONG=1; else those around which slot and position change. */
-const steps =
-  process.env.WAL2RABBIT_TEST_LONG === '1'
-    ? (['intended', 'staged', 'moved', 'dropped', 'replaced', 'unstaged', 'done'] as const)
-    : (['intended', 'moved', 'dropped', 'replaced'] as const)
+const steps = isLong
+  ? (['intended', 'staged', 'moved', 'dropped', 'replaced', 'unstaged', 'done'] as const)
+  : (['moved', 'dropped'] as const) // with the new position and the old slot, and with no slot
 
 test('killed after any of its steps it keeps the bridge halted, is finished, and all from the target on comes again', async () => {
   const scene = await RewindStage.create()

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { type ConfirmChannel, connect as connectAmqp } from 'amqplib'
 import pg from 'pg'
 import { afterEach, expect, test } from 'vitest'
+import { isLong } from './length.ts'
 import { freshDatabase, sharedPostgres, sharedRabbit, startPostgres, startRabbit, uniqueName } from './services.ts'
 
 const cleanups: (() => Promise<void>)[] = []
@@ -133,7 +134,7 @@ test('a paused PostgreSQL is silent and goes on where it was', async () => {
   expect(await query(postgres.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }])
 })
 
-test('RabbitMQ comes back from a kill with its port and what its queues hold', async () => {
+test.runIf(isLong)('RabbitMQ comes back from a kill with its port and what its queues hold', async () => {
   const rabbit = await startRabbit()
   cleanups.push(() => rabbit.dispose())
   await withChannel(rabbit.url, async (channel) => {

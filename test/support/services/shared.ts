@@ -3,7 +3,7 @@ import pg from 'pg'
 import type { RabbitControl } from './contract.ts'
 import { machineControl, runControl } from './rabbit-control.ts'
 
-/** The PostgreSQL that all tests of a run share: never stop it, use databases of your own. */
+/** The PostgreSQL that all test files of a worker share, one after the other: never stop it, use databases of your own. */
 export interface PostgresHandle {
   /** Superuser, database `postgres`. */
   readonly url: string
@@ -12,7 +12,7 @@ export interface PostgresHandle {
   urlFor(database: string): string
 }
 
-/** The RabbitMQ that all tests of a run share: never stop it, use names of your own. */
+/** The RabbitMQ that all test files of a worker share, one after the other: never stop it, use names of your own. */
 export interface RabbitHandle {
   readonly url: string
   readonly version: string
@@ -26,7 +26,7 @@ export interface FreshDatabase {
   drop(): Promise<void>
 }
 
-/** What the global setup hands to the test processes, as JSON in this variable. */
+/** What the global setup hands to the test processes: the servers of each worker, as JSON in this variable. */
 export const sharedVariable = 'WAL2RABBIT_SHARED_SERVICES'
 
 export interface SharedPostgres {
@@ -58,9 +58,11 @@ export function sharedRabbit(): RabbitHandle {
   return { ...rabbit, ctl: (...args) => runControl(rabbit.control ?? machineControl, args) }
 }
 
+/** VITEST_POOL_ID counts the workers of a run from 1. */
 function readShared(): SharedServices {
   const text = process.env[sharedVariable]
-  return text === undefined ? {} : JSON.parse(text)
+  const perWorker: readonly SharedServices[] = text === undefined ? [] : JSON.parse(text)
+  return perWorker[(Number(process.env.VITEST_POOL_ID) - 1) % perWorker.length] ?? {}
 }
 
 function missing(what: string, suffix: string): string {
