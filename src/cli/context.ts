@@ -1,3 +1,5 @@
+import { constants, setPriority } from 'node:os'
+import { setFlagsFromString } from 'node:v8'
 import type { Logger } from '../base/log.ts'
 import { redactUrls } from '../base/secrets.ts'
 
@@ -24,11 +26,25 @@ export interface CliContext {
   scrub: (text: string) => string
   /** The log of the running bridge; crashes go there instead of plain text. */
   log: Logger | undefined
+  /** For the whole process, by a command that runs for long. */
+  readonly tune: (settings: ProcessSettings) => void
+}
+
+export interface ProcessSettings {
+  /** Keeps the process small, for some CPU: npm run bench -- --memory. */
+  readonly smallHeap: boolean
+  /** Others on this machine come first. */
+  readonly givesWay: boolean
 }
 
 export function processContext(): CliContext {
   const { env, stdout, stderr } = process
-  return { env, cwd: process.cwd(), stdout, stderr, scrub: redactUrls, log: undefined }
+  return { env, cwd: process.cwd(), stdout, stderr, scrub: redactUrls, log: undefined, tune: tuneProcess }
+}
+
+function tuneProcess({ smallHeap, givesWay }: ProcessSettings): void {
+  if (smallHeap) setFlagsFromString('--optimize-for-size')
+  if (givesWay) setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
 }
 
 /** Prints a line of data. */

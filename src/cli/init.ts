@@ -1,4 +1,3 @@
-import { setFlagsFromString } from 'node:v8'
 import type { Command } from 'commander'
 import { BridgeError } from '../base/errors.ts'
 import type { LoadedConfig } from '../config/load.ts'
@@ -67,8 +66,7 @@ async function makePublisher(context: CliContext, loaded: LoadedConfig, flags: I
   if (flags.acceptGap === true) {
     throw new BridgeError('USAGE', '--backfill was given together with --accept-gap, expected one or the other')
   }
-  // As for the bridge: keeps the process small.
-  setFlagsFromString('--optimize-for-size')
+  context.tune({ smallHeap: true, givesWay: false })
   const { backfillPublisher } = await import('./init-backfill.ts')
   return backfillPublisher(context, loaded)
 }

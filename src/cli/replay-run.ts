@@ -1,5 +1,3 @@
-import { constants, setPriority } from 'node:os'
-import { setFlagsFromString } from 'node:v8'
 import { type BridgeError, toBridgeError } from '../base/errors.ts'
 import { formatLsn } from '../base/lsn.ts'
 import {
@@ -52,10 +50,8 @@ export async function replayCommand(context: CliContext, flags: ReplayFlags): Pr
   if (flags.resume !== undefined) refuseWithResume(flags)
   const request = flags.resume === undefined ? requestOf(flags) : undefined
   const loaded = await loadFor(context, flags)
-  // As for the bridge: keeps the process small (npm run bench -- --replay).
-  setFlagsFromString('--optimize-for-size')
-  // The live stream comes first where both share a machine.
-  setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
+  // The live stream comes first where both share a machine: npm run bench -- --replay.
+  context.tune({ smallHeap: true, givesWay: true })
   if (request === undefined) return resume(context, loaded, flags.resume!, flags)
   const plan = await planFor(context, loaded, request, flags)
   return flags.dryRun === true

@@ -1,4 +1,3 @@
-import { setFlagsFromString } from 'node:v8'
 import type { Command } from 'commander'
 import { createLogger, type Logger } from '../base/log.ts'
 import { type CliContext, type ExitCode, exitCodes } from './context.ts'
@@ -22,8 +21,8 @@ Exit codes: 0 drained, 1 not drained in time, 2 usage or configuration, 3 stoppe
 
 async function run(context: CliContext, flags: ConfigFlags): Promise<ExitCode> {
   // What the window holds lives for a tenth of a second; V8 would keep young and old space for it that it does not need,
-  // all the more on a busy machine. Costs CPU, keeps below 120 MB: npm run bench -- --memory.
-  setFlagsFromString('--optimize-for-size')
+  // all the more on a busy machine.
+  context.tune({ smallHeap: true, givesWay: false })
   const loaded = await loadFor(context, flags)
   const { level, format } = loaded.config.log
   const log = createLogger({ level, format, scrub: loaded.scrub, destination: context.stderr })

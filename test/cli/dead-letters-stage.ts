@@ -73,6 +73,7 @@ export async function deadLettersStage(): Promise<DeadLettersStage> {
       stderr: { write: (text) => print('err', text) },
       scrub: redactUrls,
       log: undefined,
+      tune: () => undefined,
     }
     return { code: await runProgram(['dead-letters', ...args], context), ...printed }
   }

@@ -21,6 +21,7 @@ async function cli(args: readonly string[], options: { env?: Record<string, stri
     stderr: { write: (text) => (printed.err += text), isTTY },
     scrub: redactUrls,
     log: undefined,
+    tune: () => undefined,
   }
   const code = await runProgram(args, context)
   return { code, ...printed, context }

@@ -6,7 +6,15 @@ import { Progress } from '../../src/cli/progress.ts'
 function stage(terminal: { isTTY?: boolean; columns?: number }) {
   let written = ''
   const stream = { write: (text: string) => (written += text), ...terminal }
-  const context: CliContext = { env: {}, cwd: '/', stdout: stream, stderr: stream, scrub: redactUrls, log: undefined }
+  const context: CliContext = {
+    env: {},
+    cwd: '/',
+    stdout: stream,
+    stderr: stream,
+    scrub: redactUrls,
+    log: undefined,
+    tune: () => undefined,
+  }
   let now = 0
   const progress = new Progress(context, () => now)
   return {

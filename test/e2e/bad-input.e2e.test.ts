@@ -26,6 +26,7 @@ async function runInProcess(command: string, env: Record<string, string>) {
     stderr: { write: (text) => (err += text) },
     scrub: redactUrls,
     log: undefined,
+    tune: () => undefined,
   }
   return { code: await runProgram([command], context), stdout: out, stderr: err }
 }

@@ -52,7 +52,9 @@ test(`replays from stored LSNs of a history of ${events} events give what commit
   for (const [n, { lsn }] of chosen.entries()) {
     const exchange = `${stage.name}_r${n}`
     const watch = await ReplayWatch.bind(url, exchange, exchange)
-    const result = await runCommand(['replay', '--from', lsn, '--exchange', exchange, '--json'], stage.bridge.env)
+    const result = await runCommand(['replay', '--from', lsn, '--exchange', exchange, '--json'], stage.bridge.env, {
+      ownProcess: true,
+    })
     expect(result.stderr).toContain('source wal')
     expect(result.code, result.stderr).toBe(0)
     const { id, eventsPublished, toLsn, rowsMatched } = JSON.parse(result.stdout)

@@ -84,6 +84,7 @@ export const commandLineTarget: FuzzTarget = {
         stderr: { write: (text) => (err += text) },
         scrub: redactUrls,
         log: undefined,
+        tune: () => undefined,
       })
       mustHold(code === 0 || code === 2, () => `exit code ${code}: ${err}`)
       mustHold(!/^\s+at .+:\d+:\d+/m.test(err), () => `a stack: ${err}`)

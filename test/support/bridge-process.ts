@@ -5,6 +5,8 @@ import { createServer } from 'node:net'
 import { resolve } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { Status } from '../../src/admin/status.ts'
+import { redactUrls } from '../../src/base/secrets.ts'
+import { runProgram } from '../../src/cli/program.ts'
 
 const main = resolve(import.meta.dirname, '../../dist/cli/main.js')
 
@@ -55,14 +57,18 @@ export interface CommandOptions {
   /** Sent when `when` resolves. */
   readonly signal?: NodeJS.Signals
   readonly when?: Promise<unknown>
+  /** True for a process of its own, where nothing else asks for one: to start one takes longer than most commands. */
+  readonly ownProcess?: boolean
 }
 
-/** Runs a command of the built command line to its end. */
+/** Runs a command to its end: within this process, or, if it runs for ever or is to be killed or stopped, in one of the built program. */
 export async function runCommand(
   args: readonly string[],
   env: Record<string, string>,
-  { killAfter, killAfterNote, failPoint, signal, when }: CommandOptions = {},
+  options: CommandOptions = {},
 ): Promise<CommandResult> {
+  if (args[0] !== 'run' && Object.keys(options).length === 0) return runWithin(args, env)
+  const { killAfter, killAfterNote, failPoint, signal, when } = options
   const child = spawnCommand(args, env, { ...(failPoint !== undefined && { failPoint }) })
   let stdout = ''
   let stderr = ''
@@ -82,6 +88,20 @@ export async function runCommand(
   const [code] = (await closed) as [number | null]
   clearTimeout(killer)
   return { code, stdout, stderr }
+}
+
+async function runWithin(args: readonly string[], env: Record<string, string>): Promise<CommandResult> {
+  const printed = { stdout: '', stderr: '' }
+  const code = await runProgram(args, {
+    env: ownEnvironment(env),
+    cwd: process.cwd(),
+    stdout: { write: (text) => (printed.stdout += text) },
+    stderr: { write: (text) => (printed.stderr += text) },
+    scrub: redactUrls,
+    log: undefined,
+    tune: () => undefined,
+  })
+  return { code, ...printed }
 }
 
 /** `wal2rabbit run` as a process of its own, so that it can be killed as in production. */

@@ -56,7 +56,7 @@ export const crashRows: readonly Row[] = [
         seed,
         async beforeInit(env) {
           const begun = performance.now()
-          await runCommand(['--version'], env)
+          await runCommand(['--version'], env, { ownProcess: true })
           const startUp = Math.round(performance.now() - begun)
           for (let n = 0; n < runs; n++) {
             const { code } = await runCommand(['init'], env, {
