@@ -85,7 +85,15 @@ const letter: DeadLetter = {
 function terminal(isTTY: boolean) {
   let err = ''
   const stream = { write: (text: string) => (err += text), isTTY }
-  const context = { env: {}, cwd: '/', stdout: stream, stderr: stream, scrub: (text: string) => text, log: undefined, tune: () => undefined }
+  const context = {
+    env: {},
+    cwd: '/',
+    stdout: stream,
+    stderr: stream,
+    scrub: (text: string) => text,
+    log: undefined,
+    tune: () => undefined,
+  }
   return { context, said: () => err }
 }
 

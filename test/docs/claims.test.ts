@@ -21,7 +21,15 @@ const texts = pages.map((page) => ({ page, text: read(page) }))
 async function helpOf(...args: string[]): Promise<string> {
   let out = ''
   const stream = { write: (text: string) => (out += text) }
-  const context = { env: {}, cwd: '/', stdout: stream, stderr: stream, scrub: redactUrls, log: undefined, tune: () => undefined }
+  const context = {
+    env: {},
+    cwd: '/',
+    stdout: stream,
+    stderr: stream,
+    scrub: redactUrls,
+    log: undefined,
+    tune: () => undefined,
+  }
   await runProgram([...args, '--help'], context)
   return out
 }

@@ -31,8 +31,10 @@ export interface Row {
   readonly id: FaultId
   readonly title: string
   readonly expect: Expectation
-  /** Part of npm test. */
+  /** Has a short form: part of WAL2RABBIT_TEST_LONG=1 npm test, and of npm run faults -- --quick. */
   readonly quick?: boolean
+  /** The short form is part of every npm test: for what nothing else there breaks. */
+  readonly everyTime?: boolean
   /** In the matrix; 1 when absent. */
   readonly runs?: number
   /** In npm test; 1 when absent. */

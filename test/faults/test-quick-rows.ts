@@ -2,11 +2,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { isLong } from '../support/length.ts'
 import { Servers } from './rig/servers.ts'
 import type { Row } from './row.ts'
 import { runRow } from './run-row.ts'
 
-/** The quick ones of these rows in their short form, as tests. One alone: -t F50, or npm run faults -- --row F50 --quick. */
+/** Rows in their short form, as tests. One alone: -t F50, or npm run faults -- --row F50 --quick. */
 export function testQuickRows(rows: readonly Row[]): void {
   const servers = new Servers()
   const seed = Number(process.env.WAL2RABBIT_TEST_SEED ?? Date.now() % 1_000_000)
@@ -17,7 +18,7 @@ export function testQuickRows(rows: readonly Row[]): void {
   })
   afterAll(() => servers.dispose())
 
-  for (const row of rows.filter(({ quick }) => quick)) {
+  for (const row of rows.filter(({ quick, everyTime }) => everyTime || (quick && isLong))) {
     test(
       `${row.id} ${row.title}`,
       async () => {

@@ -217,7 +217,9 @@ test('to a time: the position is what was stored by then', async () => {
   await copySlot(client, slot, anchor)
   const first = await insert()
   await bridgeStored(first, 1)
-  const { at } = await one('SELECT clock_timestamp() AS at', [])
+  // A Date has no microseconds.
+  const { at } = await one(`SELECT pg_sleep(0.01), clock_timestamp() AS at`, [])
+  await client.query('SELECT pg_sleep(0.01)')
   await bridgeStored(await insert(), 1)
   await rewind((at as Date).toISOString())
   expect(await checkpoint()).toMatchObject({ lsn: first })

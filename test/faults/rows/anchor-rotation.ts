@@ -26,6 +26,7 @@ export const rotationRows: readonly Row[] = [
     title: 'killed during the rotation of anchors, under heavy writes',
     expect: 'R',
     quick: true,
+    everyTime: true,
     runs: 30,
     quickRuns: 2,
     timeout: 1800,

@@ -20,7 +20,7 @@ const deadQueue: readonly QueueOptions[] = [{ writers: [0, 1, 2] }]
 export const crashRows: readonly Row[] = [
   crashRow('F01', 'begin', { nth: [1, 3], title: 'killed before the first Begin' }),
   crashRow('F02', 'row', { nth: [2, 300], title: 'killed in the middle of a transaction' }),
-  crashRow('F03', 'published', { nth: [1, 40], title: 'killed after publish, before its confirm' }),
+  crashRow('F03', 'published', { everyTime: true, nth: [1, 40], title: 'killed after publish, before its confirm' }),
   lostWindowRow('to-server', 'killed with a full window that never reached the broker'),
   lostWindowRow('to-client', 'killed with a full window whose confirms never came back'),
   crashRow('F04', 'answered-out-of-order', {
@@ -47,6 +47,7 @@ export const crashRows: readonly Row[] = [
     title: 'killed during init',
     expect: 'R',
     quick: true,
+    everyTime: true,
     runs: 40,
     quickRuns: 5,
     async run(rig, { seed, runs }) {
@@ -148,15 +149,21 @@ interface CrashOptions {
   readonly queues?: readonly QueueOptions[]
   /** true when absent */
   readonly quick?: boolean
+  readonly everyTime?: boolean
 }
 
 /** Dies at a named moment under load; after each death what is stored must be held, and then it must go on. */
-function crashRow(id: FaultId, point: FailPointName, { title, nth, queues, quick = true }: CrashOptions): Row {
+function crashRow(
+  id: FaultId,
+  point: FailPointName,
+  { title, nth, queues, quick = true, everyTime = false }: CrashOptions,
+): Row {
   return {
     id,
     title,
     expect: 'R',
     quick,
+    everyTime,
     runs: 10,
     quickRuns: 1,
     async run(rig, { seed, runs }) {

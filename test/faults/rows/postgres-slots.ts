@@ -36,7 +36,7 @@ const dropAndCreate: Meddling = async (scene) => {
 }
 
 export const slotRows: readonly Row[] = [
-  haltRow('F24', 'slot dropped while it is streamed', 'SLOT_MISSING', drop, { quick: true }),
+  haltRow('F24', 'slot dropped while it is streamed', 'SLOT_MISSING', drop, { quick: true, everyTime: true }),
   haltRow('F24', 'slot dropped while the bridge is down', 'SLOT_MISSING', whileDown(drop)),
   haltRow('F27', 'slot advanced by somebody between two sessions', 'SLOT_AHEAD', moved(advance)),
   haltRow('F27', 'slot advanced by somebody while the bridge is down', 'SLOT_AHEAD', whileDown(moved(advance))),

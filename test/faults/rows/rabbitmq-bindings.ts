@@ -11,6 +11,7 @@ export const bindingRows: readonly Row[] = [
     title: 'binding removed, unroutable: dead-letter; retried after the mend',
     expect: 'D',
     quick: true,
+    everyTime: true,
     async run(rig, { seed, runs }) {
       const scene = await rig.scene({ seed, ...parked })
       await scene.start()

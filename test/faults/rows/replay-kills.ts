@@ -13,6 +13,7 @@ export const replayKillRows: readonly Row[] = [
     title: 'killed during a replay: at random moments, at its start, between two rows, when its progress was stored',
     expect: 'R',
     quick: true,
+    everyTime: true,
     runs: 30,
     quickRuns: 2,
     timeout: 1800,
