@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 
 // npm run test:matrix -- [--postgres 14,18] [--rabbit 3,4] [files]
-// Runs the service tests with each PostgreSQL against each RabbitMQ; a Markdown table goes to standard output.
+// Runs the service tests at their full length with each PostgreSQL against each RabbitMQ; a Markdown table goes to standard output.
 
 interface Outcome {
   readonly postgres: string
@@ -46,7 +46,12 @@ async function runTests(postgres: string, rabbit: string): Promise<Outcome> {
     ['node_modules/vitest/vitest.mjs', 'run', '--project', 'services', ...reporters, ...positionals],
     {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, WAL2RABBIT_TEST_POSTGRES_VERSION: postgres, WAL2RABBIT_TEST_RABBIT: rabbit },
+      env: {
+        ...process.env,
+        WAL2RABBIT_TEST_POSTGRES_VERSION: postgres,
+        WAL2RABBIT_TEST_RABBIT: rabbit,
+        WAL2RABBIT_TEST_LONG: '1',
+      },
     },
   )
   let said = ''

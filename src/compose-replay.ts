@@ -101,7 +101,7 @@ export async function openDryRun(basis: ReplayBasis, visit: (event: RoutedEvent)
     admits: admitsOf(request),
     redirect: (event) => redirect(event, destinationOf(request)),
     rate: new RateLimit(undefined),
-    store: () => askServer(loaded),
+    store: serverWatch(loaded),
   })
 }
 
@@ -129,7 +129,7 @@ export function makeFindEvent(loaded: LoadedConfig, facts: ReplayFacts, log: Rep
       admits: ({ eventId }) => found === undefined && isEvent(id, eventId),
       redirect: (event) => event,
       rate: new RateLimit(undefined),
-      store: () => askServer(loaded),
+      store: serverWatch(loaded),
     })
     await run.run()
     return found
@@ -137,11 +137,18 @@ export function makeFindEvent(loaded: LoadedConfig, facts: ReplayFacts, log: Rep
 }
 
 /**
- * What only reads has nothing to store, and yet must notice as early that the server shuts down: it waits for whoever
- * reads on, and refuses new connections meanwhile.
+ * What only reads has nothing to store, and yet must notice that the server shuts down: it waits for whoever reads on, and
+ * refuses new connections meanwhile. Whatever else it says to one is no reason to stop reading. Resolves after ten seconds
+ * at the latest, to be asked again.
  */
-async function askServer(loaded: LoadedConfig): Promise<void> {
-  await patiently(() => onControl(loaded, 'asking whether the server is there', async () => undefined), 60_000)
+function serverWatch(loaded: LoadedConfig): () => Promise<void> {
+  let askedAt = 0
+  return async () => {
+    if (performance.now() - askedAt < 3000) return
+    const ask = () => onControl(loaded, 'asking whether the server shuts down', async () => undefined, 2000)
+    await patiently(ask, 10_000, ({ code }) => code === 'SOURCE_SHUTTING_DOWN').catch(() => undefined)
+    askedAt = performance.now()
+  }
 }
 
 /** PostgreSQL prints a uuid in lower case, however it was written. */
@@ -256,8 +263,9 @@ async function onControl<T>(
   loaded: LoadedConfig,
   doing: string,
   work: Parameters<typeof withControl<T>>[2],
+  patience_ms = Number.POSITIVE_INFINITY,
 ): Promise<T> {
-  const { connectTimeout } = loaded.config.source
+  const connectTimeout = Math.min(loaded.config.source.connectTimeout, patience_ms)
   const options = { applicationName: 'wal2rabbit replay', statementTimeout: statementTimeout_ms, connectTimeout }
   return withControl({ ...options, url: await loaded.sourceUrl() }, doing, work)
 }

@@ -1,4 +1,4 @@
-import { constants, setPriority } from 'node:os'
+import { constants, getPriority, setPriority } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import type { Logger } from '../base/log.ts'
 import { redactUrls } from '../base/secrets.ts'
@@ -44,7 +44,9 @@ export function processContext(): CliContext {
 
 function tuneProcess({ smallHeap, givesWay }: ProcessSettings): void {
   if (smallHeap) setFlagsFromString('--optimize-for-size')
-  if (givesWay) setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
+  const { PRIORITY_BELOW_NORMAL } = constants.priority
+  // Never up, which is not allowed: it may run under nice.
+  if (givesWay && getPriority() < PRIORITY_BELOW_NORMAL) setPriority(PRIORITY_BELOW_NORMAL)
 }
 
 /** Prints a line of data. */

@@ -217,7 +217,9 @@ async function carryOut(
     await open.close()
   }
   const progress = open.progress()
-  await ledger.end(outcome, failure)
+  await ledger.end(outcome, failure).catch((thrown: unknown) => {
+    failure ??= toBridgeError(thrown)
+  })
   const code = failure === undefined ? exitCodes.done : reportFailure(failure, context)
   report(context, replay, progress, {
     outcome,

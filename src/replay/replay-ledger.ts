@@ -72,10 +72,10 @@ export class ReplayLedger {
     })
   }
 
+  /** After a failure not for long: what was stored last serves to resume it, whatever state is recorded. Rejects with a BridgeError. */
   end(state: ReplayState, error?: BridgeError): Promise<void> {
-    return this.#patiently('recording the end of the replay', (client) =>
-      setReplayState(client, this.#options.id, state, error),
-    )
+    const work = (client: PostgresClient) => setReplayState(client, this.#options.id, state, error)
+    return this.#patiently('recording the end of the replay', work, error === undefined ? undefined : 5000)
   }
 
   /** Never rejects. */
@@ -85,10 +85,10 @@ export class ReplayLedger {
     await connection?.close()
   }
 
-  #patiently<T>(doing: string, work: (client: PostgresClient) => Promise<T>): Promise<T> {
+  #patiently<T>(doing: string, work: (client: PostgresClient) => Promise<T>, patience = 60_000): Promise<T> {
     return patiently(
       () => this.#run(doing, work),
-      this.#options.patience ?? 60_000,
+      this.#options.patience ?? patience,
       // Right after a lost connection the server may still hold the lock for it.
       ({ action, code }) => action === 'retry' || (code === 'REPLAY_RUNNING' && this.#connection === undefined),
     )

@@ -73,6 +73,7 @@ export class ReplayRun {
   #failure: BridgeError | undefined
   #refusedRow = false
   #hopeless = false
+  #storeFailed = false
   #streamEnded: BridgeError | undefined
   #timer: NodeJS.Timeout | undefined
   #rateTimer: NodeJS.Timeout | undefined
@@ -303,6 +304,7 @@ export class ReplayRun {
     this.#lastStoreAt = performance.now()
     this.#storing = this.#storeSettled()
       .catch((error) => {
+        this.#storeFailed = true
         this.#failure ??= toBridgeError(error)
         this.#wake()
       })
@@ -331,7 +333,8 @@ export class ReplayRun {
     const { output } = this.#parts
     if (this.#failure !== undefined && !this.#refusedRow) {
       await this.#storing
-      await this.#storeSettled().catch(() => undefined) // the first error counts; the last stored position serves as well
+      // The first error counts; the last stored position serves as well. What could not be stored just now is not tried again.
+      if (!this.#storeFailed) await this.#storeSettled().catch(() => undefined)
       return
     }
     this.#progressAt = performance.now()

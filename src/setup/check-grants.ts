@@ -13,11 +13,11 @@ const neededRights: Readonly<Record<string, Readonly<Partial<Record<Purpose, rea
   schema_migration: { run: ['SELECT'], redeliver: ['SELECT'], replay: ['SELECT'], rewind: ['SELECT'] },
   checkpoint: { run: ['SELECT', 'UPDATE'], replay: ['SELECT'], rewind: ['SELECT', 'UPDATE'] },
   checkpoint_history: { run: ['SELECT', 'INSERT', 'DELETE'], replay: ['SELECT'], rewind: ['SELECT', 'INSERT'] },
-  // Brought up to date where it is kept already; a backfill that starts over takes back those of the one before.
+  // Brought up to date where it is kept already.
   dead_letter: {
     run: ['SELECT', 'INSERT', 'UPDATE'],
     redeliver: ['SELECT', 'UPDATE', 'DELETE'],
-    replay: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
+    replay: ['SELECT', 'INSERT', 'UPDATE'],
   },
   parked_aggregate: { run: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'], redeliver: ['SELECT', 'UPDATE', 'DELETE'] },
   dead_letter_audit: { redeliver: ['INSERT'] },

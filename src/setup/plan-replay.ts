@@ -8,7 +8,7 @@ import type { ReplayPlan, ReplaySource } from '../replay/replay-record.ts'
 import { chooseSource } from './choose-source.ts'
 import { type FindEvent, type LocateContext, locateEnd, locateStart, type Place } from './locate-position.ts'
 import { isInHistory, type ReplayFacts } from './replay-facts.ts'
-import { readTableStart, snapshotBehind, transactionOfEvent } from './replay-table.ts'
+import { readTableStart, snapshotBehind, timeBehind, transactionOfEvent } from './replay-table.ts'
 import type { OutboxSource } from './table-reach.ts'
 
 export interface PlanOptions {
@@ -67,7 +67,10 @@ export async function planReplay(options: PlanOptions): Promise<PlannedReplay> {
       to: { lsn: to.lsn, rows: source === 'wal' ? to.rows : 0 },
       // A row of the table says when it was written, not when it committed.
       ...(source === 'wal' && { committedFrom: from.time, committedBefore: to.time }),
-      ...(byTime && { committedFrom: reach.createdFrom, committedBefore: to.time }),
+      ...(byTime && {
+        committedFrom: reach.createdFrom,
+        committedBefore: to.time ?? (await timeBehind(client, facts, to.lsn)),
+      }),
     },
     fromSnapshot: source === 'table' && !byTime ? reach.snapshot : undefined,
     toSnapshot: source === 'table' && !byTime ? await snapshotBehind(client, facts, to.lsn) : undefined,
@@ -122,7 +125,7 @@ function tableNotes({ source, range }: ReplayPlan, byTime: boolean, { from, to }
   if (source === 'wal') return []
   const rows = byTime
     ? [
-        `the table has no transaction_id: rows are taken by created_at from ${range.committedFrom} on, so those of a transaction that was open at that time and inserted before are missing; go back further to be sure`,
+        `the table has no transaction_id: rows are taken by created_at, from ${range.committedFrom} to before ${range.committedBefore}, so those of a transaction that was open at the start and inserted before are missing; go back further to be sure`,
       ]
     : [
         `rows from the table: all that committed from ${from} ${to === undefined ? 'on' : `to ${to}`}, and some that committed shortly before or after; it repeats rather than misses`,

@@ -64,6 +64,17 @@ export async function snapshotBehind(client: PostgresClient, facts: ReplayFacts,
 }
 
 /**
+ * A time, ISO 8601, before which all rows were written that committed below `to`, by a `created_at` of the transaction's
+ * begin or later; the present one where the history does not know yet.
+ */
+export async function timeBehind(client: PostgresClient, facts: ReplayFacts, to: Lsn): Promise<string> {
+  const found = await findSnapshotAfter(client, facts.slot, to, lineageOf(facts))
+  if (found !== undefined) return new Date(Date.parse(found.entry.storedAt) + entryMargin_ms).toISOString()
+  const { rows } = await client.query({ text: 'SELECT clock_timestamp() AS now' })
+  return new Date(rows[0]!.now as string).toISOString()
+}
+
+/**
  * To be asked once the replay is recorded, and again when it is resumed: from the record on outbox.retention leaves its
  * rows alone, but a pass that looked before may have let some go. Throws REPLAY_OUT_OF_REACH. Errors are those of the
  * client.

@@ -1,5 +1,5 @@
 import { BridgeError, type ErrorCode } from '../base/errors.ts'
-import { formatLsn, type Lsn } from '../base/lsn.ts'
+import { formatLsn, type Lsn, noLsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import type { CheckpointRow } from '../checkpoint/checkpoint-row.ts'
 import { comparePositions, describePosition } from '../checkpoint/positions.ts'
@@ -66,7 +66,8 @@ function outOfReach(slot: string, target: Lsn, floor: Lsn | undefined): BridgeEr
     floor === undefined
       ? `neither slot ${slot} nor an anchor of it can be streamed from`
       : `the oldest position that a slot reaches back to is ${formatLsn(floor)}`
-  return new BridgeError('REPLAY_OUT_OF_REACH', `${formatLsn(target)} is out of reach: ${reach}`)
+  const asked = target === noLsn ? 'a time before the first stored LSN' : formatLsn(target)
+  return new BridgeError('REPLAY_OUT_OF_REACH', `${asked} is out of reach: ${reach}`)
 }
 
 /** Before anything is changed. The name of the copy is shorter than that of the anchor that it is made from. */

@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { BridgeError } from '../../src/base/errors.ts'
 import { redactUrls } from '../../src/base/secrets.ts'
 import { version } from '../../src/base/version.ts'
-import type { CliContext } from '../../src/cli/context.ts'
+import type { CliContext, ProcessSettings } from '../../src/cli/context.ts'
 import { exitCodeOf, reportFailure } from '../../src/cli/failure.ts'
 import { runProgram } from '../../src/cli/program.ts'
 import { statusUrl } from '../../src/cli/status.ts'
@@ -13,6 +13,7 @@ import { fineUrls, temporaryFolder } from '../config/fixture.ts'
 
 async function cli(args: readonly string[], options: { env?: Record<string, string>; isTTY?: boolean } = {}) {
   const printed = { out: '', err: '' }
+  const tuned: ProcessSettings[] = []
   const isTTY = options.isTTY === true
   const context: CliContext = {
     env: options.env ?? {},
@@ -21,10 +22,10 @@ async function cli(args: readonly string[], options: { env?: Record<string, stri
     stderr: { write: (text) => (printed.err += text), isTTY },
     scrub: redactUrls,
     log: undefined,
-    tune: () => undefined,
+    tune: (settings) => void tuned.push(settings),
   }
   const code = await runProgram(args, context)
-  return { code, ...printed, context }
+  return { code, ...printed, context, tuned }
 }
 
 const commands = ['init', 'check', 'run', 'status', 'checkpoints', 'retention']
@@ -177,4 +178,10 @@ test('tables line up, facts are flattened', () => {
     ]),
   ).toBe('lsn          kind\n0/1          start\n16/B374D848  -')
   expect(formatFacts({ a: { b: 1.23456, cc: { d: [1] } } })).toBe('a.b     1.235\na.cc.d  [1]')
+})
+
+test('a replay asks for a small process that gives way to others', async () => {
+  const env = { ...fineUrls, DATABASE_URL: await closedPostgres() }
+  const { code, tuned } = await cli(['replay', '--from', '0/1'], { env })
+  expect([code, tuned]).toEqual([1, [{ smallHeap: true, givesWay: true }]])
 })

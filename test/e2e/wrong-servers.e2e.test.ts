@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import type { ErrorCode } from '../../src/base/errors.ts'
 import { deleteTopology } from '../cli/broker-cleanup.ts'
-import { BridgeProcess, freePort, runCommand } from '../support/bridge-process.ts'
+import { BridgeProcess, runCommand } from '../support/bridge-process.ts'
 import { startGarbage, startGreeter } from '../support/impostor.ts'
 import { expectClean, expectError } from '../support/said.ts'
-import { type PostgresService, sharedRabbit, startPostgres, uniqueName } from '../support/services.ts'
+import { freePort, type PostgresService, sharedRabbit, startPostgres, uniqueName } from '../support/services.ts'
 
 const name = uniqueName('bad')
 let postgres: PostgresService

@@ -23,7 +23,7 @@ export const usage = `npm run faults -- [options]
   --row F50[,F51]   only these faults
   --title TEXT      only rows with this in their title
   --area NAME       only bridge, postgres, rabbitmq, network or host
-  --quick           only the rows that are part of npm test, in their short form
+  --quick           only the rows that have a short form, in that
   --runs N          make each fault N times, instead of what its row says
   --seed N          repeat a run: everything random comes from it (the time of day)
   --markdown FILE   write the table to FILE; rows that were not run keep their last result there

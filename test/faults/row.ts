@@ -37,7 +37,7 @@ export interface Row {
   readonly everyTime?: boolean
   /** In the matrix; 1 when absent. */
   readonly runs?: number
-  /** In npm test; 1 when absent. */
+  /** In the short form; 1 when absent. */
   readonly quickRuns?: number
   /** Seconds after which the row has failed; 300 when absent. */
   readonly timeout?: number

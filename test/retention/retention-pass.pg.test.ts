@@ -98,14 +98,13 @@ test.each([
   expect(await stage.pass(rule)).toMatchObject({ outcome: 'done' })
   expect(await stage.left()).toMatchObject({ early: 1 })
   // A transaction of PostgreSQL's own, as of autovacuum, may hold xmin back for a moment.
-  await expect
-    .poll(async () => {
-      await stage.record()
-      await stage.settle()
-      await stage.pass(rule)
-      return stage.left()
-    })
-    .toEqual({})
+  const next = async () => {
+    await stage.record()
+    await stage.settle()
+    await stage.pass(rule)
+    return stage.left()
+  }
+  await expect.poll(next, { timeout: 20_000 }).toEqual({})
 })
 
 test('a transaction_id that the application wrote itself does not make a row settled', async () => {

@@ -213,14 +213,20 @@ test('an event that is not settled yet lies ahead: it was once taken for one tha
   expect(lost).not.toMatchObject({ code: 'POSITION_AHEAD' })
 })
 
-test('to a time: the position is what was stored by then', async () => {
+test('to a time: it begins at what was stored well before it, and a time before everything is told as such', async () => {
   await copySlot(client, slot, anchor)
   const first = await insert()
   await bridgeStored(first, 1)
-  // A Date has no microseconds.
-  const { at } = await one(`SELECT pg_sleep(0.01), clock_timestamp() AS at`, [])
-  await client.query('SELECT pg_sleep(0.01)')
+  await client.query(`UPDATE wal2rabbit.checkpoint_history SET stored_at = stored_at - interval '5 seconds'`)
+  const { at, earlier } = await one(
+    `SELECT clock_timestamp() AS at, clock_timestamp() - interval '1 day' AS earlier`,
+    [],
+  )
   await bridgeStored(await insert(), 1)
+  await expect(rewind((earlier as Date).toISOString())).rejects.toMatchObject({
+    code: 'REPLAY_OUT_OF_REACH',
+    message: expect.stringContaining('a time before the first stored LSN is out of reach: the oldest position'),
+  })
   await rewind((at as Date).toISOString())
   expect(await checkpoint()).toMatchObject({ lsn: first })
 })

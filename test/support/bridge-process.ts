@@ -1,12 +1,12 @@
 import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { resolve } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { Status } from '../../src/admin/status.ts'
 import { redactUrls } from '../../src/base/secrets.ts'
 import { runProgram } from '../../src/cli/program.ts'
+import { freePort } from './services/ports.ts'
 
 const main = resolve(import.meta.dirname, '../../dist/cli/main.js')
 
@@ -199,14 +199,4 @@ export class BridgeProcess {
   signal(signal: NodeJS.Signals): void {
     this.#child?.kill(signal)
   }
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }

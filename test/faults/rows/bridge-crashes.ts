@@ -30,7 +30,7 @@ export const crashRows: readonly Row[] = [
   }),
   crashRow('F05', 'settled', { nth: [1, 10], title: 'killed when all is confirmed and not yet stored' }),
   crashRow('F06', 'stored', { nth: [1, 10], title: 'killed after storing, before acknowledging' }),
-  crashRow('F07', 'acknowledged', { quick: false, nth: [1, 10], title: 'killed after acknowledging' }),
+  crashRow('F07', 'acknowledged', { nth: [1, 10], title: 'killed after acknowledging' }),
   crashRow('F09', 'dead-letter', {
     quick: false,
     nth: [1, 3],

@@ -12,6 +12,7 @@ const before = 100
 interface Outage {
   readonly title: string
   readonly runs: number
+  readonly quick?: boolean
   /** Milliseconds until the replay is done after it. */
   readonly bound?: number
   /** Whether the replay loses its connection to the broker by it. */
@@ -33,6 +34,7 @@ export const replayOutageRows: readonly Row[] = [
   outageRow({
     title: 'walsender of a replay terminated',
     runs: 30,
+    quick: true,
     make: (scene) => endWalsender(scene),
   }),
   outageRow({
@@ -94,6 +96,7 @@ export const replayOutageRows: readonly Row[] = [
     id: 'F09',
     title: 'one replay resumed by two processes: one is refused',
     expect: 'R',
+    quick: true,
     runs: 10,
     timeout: 1800,
     async run(rig, { seed, runs }) {
@@ -114,15 +117,16 @@ export const replayOutageRows: readonly Row[] = [
   },
 ]
 
-function outageRow({ title, bound = done_ms, losesBroker = false, ...outage }: Outage): Row {
+function outageRow({ title, quick = false, bound = done_ms, losesBroker = false, ...outage }: Outage): Row {
   return {
     id: 'F09',
     title,
     expect: 'R',
+    quick,
     runs: outage.runs,
     timeout: 1800,
-    async run(rig, { seed, runs, quick }) {
-      const { scene, replays, range } = await beginHistory(rig, seed, quick ? 600 : 1200)
+    async run(rig, { seed, runs, quick: short }) {
+      const { scene, replays, range } = await beginHistory(rig, seed, short ? 600 : 1200)
       for (let run = 1; run <= runs; run++) {
         const replay = replays.of({ ...range, rate: slowly })
         await replay.start()
