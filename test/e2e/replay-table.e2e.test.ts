@@ -113,14 +113,14 @@ test('under a heavy load, with a broker that lags behind, a replay from the tabl
   const step = isLong ? 1 : Math.ceil(usable.length / 6)
   const kept = new Set(table)
   const random = new SeededRandom(seed)
+  const kills = isLong ? 30 : 3
   let fewest = table.length
   for (const [n, { lsn }] of usable.filter((_, index) => index % step === 0).entries()) {
-    const { ids } = await replay(
-      opened,
-      ['--from', lsn, ...(n === 0 ? ['--rate', '2000/s'] : [])],
-      n === 0 ? 3 : 0,
-      random,
-    )
+    // The first one slowly enough to be killed that often.
+    const rate = isLong ? '400/s' : '2000/s'
+    const { ids } = await (n === 0
+      ? replay(opened, ['--from', lsn, '--rate', rate], kills, random)
+      : replay(opened, ['--from', lsn]))
     const arrived = new Set(ids)
     const expected = live.seen.filter((seen) => seen.lsn >= parseLsn(lsn) && kept.has(seen.id))
     expect(expected.filter(({ id }) => !arrived.has(id)).slice(0, 3), `missing from ${lsn} on`).toEqual([])

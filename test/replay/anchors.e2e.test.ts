@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
-import { BridgeProcess } from '../support/bridge-process.ts'
+import { formatLsn, parseLsn } from '../../src/base/lsn.ts'
+import { BridgeProcess, runCommand } from '../support/bridge-process.ts'
 import { isLong } from '../support/length.ts'
-import { type PostgresService, startPostgres } from '../support/services.ts'
+import { difference, ReplayWatch } from '../support/replay-watch.ts'
+import { type PostgresService, startPostgres, uniqueName } from '../support/services.ts'
 import type { Stage } from '../support/stage.ts'
 import {
   anchorStage,
@@ -40,6 +42,8 @@ test('anchors are made and rotated within the bound while WAL is written, and ad
   bridge.start()
   await firstAnchor(stage)
   const collector = await stage.collector()
+  const live = await ReplayWatch.bind(stage.options.amqpUrl, stage.name, `${stage.name}_live`)
+  onTestFinished(() => live.close())
   const seen = new Set<string>()
   while (seen.size < 6) {
     await writeWal(stage, 2)
@@ -59,6 +63,25 @@ test('anchors are made and rotated within the bound while WAL is written, and ad
   })
   expect(replayWindow!.retainedBytes).toBeLessThanOrEqual(2 * bytes)
   expect(bridge.log).toMatch(/"because":"covered".*anchor slot dropped/)
+
+  // From the first anchor, between the two, and from the second: all that committed there or later, and nothing else.
+  const [first, second] = replayWindow!.anchors.map(({ lsn }) => parseLsn(lsn!))
+  for (const from of [first!, (first! + second!) / 2n, second!]) {
+    const exchange = uniqueName('between')
+    const watch = await ReplayWatch.bind(stage.options.amqpUrl, exchange, exchange)
+    onTestFinished(() => watch.close())
+    const result = await runCommand(
+      ['replay', '--from', formatLsn(from), '--source', 'wal', '--exchange', exchange, '--json'],
+      bridge.env,
+    )
+    expect(result.code, result.stderr).toBe(0)
+    const { eventsPublished, toLsn } = JSON.parse(result.stdout)
+    await watch.until(eventsPublished, 10_000)
+    const expected = live.seen.filter(({ lsn }) => lsn >= from && lsn < parseLsn(toLsn))
+    expect(expected.length).toBeGreaterThan(0)
+    expect(difference(watch.seen, expected), formatLsn(from)).toBeUndefined()
+    await stage.withChannel(async (channel) => void (await channel.deleteExchange(exchange)))
+  }
 
   const before = await slotsOf(stage)
   expect(await bridge.end('SIGTERM')).toBe(0)
