@@ -47,7 +47,8 @@ test(`replays from stored LSNs of a history of ${events} events give what commit
   const entries = JSON.parse(listed.stdout) as { lsn: string; replayable: string[] }[]
   const usable = entries.filter(({ replayable }) => replayable.includes('wal')).reverse()
   expect(usable.length).toBeGreaterThan(3)
-  const step = events > 100_000 ? 10 : Math.max(1, Math.floor(usable.length / 3))
+  // Spread evenly: one at each tenth of the history, or at each third.
+  const step = Math.max(1, Math.floor(usable.length / (events > 100_000 ? 10 : 3)))
   const chosen = usable.filter((_, n) => n % step === 0)
   for (const [n, { lsn }] of chosen.entries()) {
     const exchange = `${stage.name}_r${n}`

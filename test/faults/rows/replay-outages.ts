@@ -101,13 +101,17 @@ export const replayOutageRows: readonly Row[] = [
     timeout: 1800,
     async run(rig, { seed, runs }) {
       const { scene, replays, range } = await beginHistory(rig, seed, 300)
-      for (let run = 1; run <= runs; run++) {
+      let refusals = 0
+      while (refusals < runs) {
         const replay = replays.of({ ...range, rate: slowly / 6 })
         await replay.start()
         await replay.until(1)
         const { code, output } = await replay.startBeside()
         const refused = code === 2 && output.includes('REPLAY_RUNNING')
-        scene.expect(refused, 'G9', `a second process beside a replay ended with ${code}\n${output}`)
+        // A busy machine may have started the second one too late.
+        const tooLate = code === 2 && output.includes('there is nothing to resume')
+        scene.expect(refused || tooLate, 'G9', `a second process beside a replay ended with ${code}\n${output}`)
+        if (!tooLate) refusals++
         if (replay.isRunning) await replay.kill()
         if ((await replay.record())?.state !== 'done') await startTwice(scene, replay)
       }
