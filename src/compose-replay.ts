@@ -138,14 +138,14 @@ export function makeFindEvent(loaded: LoadedConfig, facts: ReplayFacts, log: Rep
 
 /**
  * What only reads has nothing to store, and yet must notice that the server shuts down: it waits for whoever reads on, and
- * refuses new connections meanwhile. Whatever else it says to one is no reason to stop reading. Resolves after ten seconds
- * at the latest, to be asked again.
+ * refuses new connections meanwhile. Resolves after ten seconds at the latest, to be asked again.
  */
 function serverWatch(loaded: LoadedConfig): () => Promise<void> {
   let askedAt = 0
   return async () => {
     if (performance.now() - askedAt < 3000) return
     const ask = () => onControl(loaded, 'asking whether the server shuts down', async () => undefined, 2000)
+    // What is wrong with the server is for the stream itself to notice.
     await patiently(ask, 10_000, ({ code }) => code === 'SOURCE_SHUTTING_DOWN').catch(() => undefined)
     askedAt = performance.now()
   }
