@@ -38,8 +38,8 @@ export interface RewindOptions {
   readonly apply: boolean
   /** Milliseconds to wait for a process that still holds the slot; default 10 s. */
   readonly slotTimeout?: number
-  /** Called before the first change. */
-  readonly onWork?: (work: RewindWork) => void
+  /** Called before the first change, and waited for. */
+  readonly onWork?: (work: RewindWork) => void | Promise<void>
   /** Called with each step as it is done, for people. */
   readonly onStep?: (text: string) => void
 }
@@ -74,7 +74,7 @@ export async function runRewind(options: RewindOptions): Promise<RewindWork> {
     const slotTimeout = options.slotTimeout ?? defaultSlotTimeout
     if (apply) await waitForFreeSlot(client, slot, slotTimeout)
     const work = await findWork(client, options)
-    options.onWork?.(work)
+    await options.onWork?.(work)
     if (!apply || work.kind === 'nothing') return work
     const onStep = options.onStep ?? (() => undefined)
     if (work.kind === 'begin') await begin(client, options, work)
