@@ -292,7 +292,10 @@ test('a bridge that takes the slot after the intent was written is waited for be
 test('a checkpoint that changes while the rewind looks at it is a bridge at work', async () => {
   const [first] = await history()
   const onWork = async () => {
-    await client.query({ text: 'UPDATE wal2rabbit.checkpoint SET version = version + 1 WHERE slot = $1', values: [slot] })
+    await client.query({
+      text: 'UPDATE wal2rabbit.checkpoint SET version = version + 1 WHERE slot = $1',
+      values: [slot],
+    })
   }
   await expect(rewind(first, { onWork })).rejects.toMatchObject({ code: 'BRIDGE_RUNNING' })
   expect(await one('SELECT count(*)::int AS n FROM wal2rabbit.rewind', [])).toEqual({ n: 0 })
