@@ -3,7 +3,7 @@ import { isLong } from '../support/length.ts'
 import { freshDatabase, sharedRabbit } from '../support/services.ts'
 import { Stage } from '../support/stage.ts'
 
-const rows = Number(process.env.WAL2RABBIT_TEST_HUGE_ROWS ?? (isLong ? 300_000 : 100_000))
+const rows = Number(process.env.WAL2RABBIT_TEST_HUGE_ROWS ?? (isLong ? 300_000 : 60_000))
 /** The budget is 120 MB, measured by the benchmark. Here: the process does not grow with the rows, also on a busy machine. */
 const limitMb = 160
 

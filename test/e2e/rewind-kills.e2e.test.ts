@@ -5,7 +5,7 @@ import { emptyLedger, runWorkload } from '../support/workload.ts'
 import { RewindStage } from './rewind-stage.ts'
 
 /** Thirty with WAL2RABBIT_TEST_REWIND_KILLS=30. */
-const kills = Number(process.env.WAL2RABBIT_TEST_REWIND_KILLS ?? 3)
+const kills = Number(process.env.WAL2RABBIT_TEST_REWIND_KILLS ?? 1)
 /** From the moment at which it says what it will do; most are done within this. */
 const killAfterMax_ms = 500
 

@@ -152,7 +152,7 @@ test.runIf(isLong)('RabbitMQ comes back from a kill with its port and what its q
   })
 })
 
-test('a runner killed with SIGKILL leaves neither process nor folder', async () => {
+test.runIf(isLong)('a runner killed with SIGKILL leaves neither process nor folder', async () => {
   const fixture = fileURLToPath(new URL('./fixtures/hold-services.ts', import.meta.url))
   const runner = spawn(process.execPath, ['--import', 'tsx', fixture], { stdio: ['ignore', 'pipe', 'inherit'] })
   cleanups.push(async () => {

@@ -45,7 +45,6 @@ export const confirmRows: readonly Row[] = [
     title: 'scripted broker: confirms of unknown tags while one event is not stored',
     expect: 'R',
     quick: true,
-    everyTime: true,
     runs: 6,
     quickRuns: 2,
     run: (rig, { seed, runs }) =>
