@@ -1,4 +1,5 @@
 import { failPoint } from '../base/fail-point.ts'
+import { readableSnapshot } from '../base/snapshot-text.ts'
 import { quoteLiteral } from '../base/sql.ts'
 import type { ServerFacts } from '../checkpoint/server-facts.ts'
 import type { ReplayPlan, ReplayProgress, ReplayRecord } from '../replay/replay-record.ts'
@@ -91,7 +92,7 @@ async function describeJob(
     await client.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(snapshotId)}`)
     const seen = await client.query<{ snapshot: string }>('SELECT pg_current_snapshot()::text AS snapshot')
     const counted = await client.query<{ rows: string }>(countTableSql(table, range))
-    return { snapshot: seen.rows[0]!.snapshot, rows: Number(counted.rows[0]!.rows) }
+    return { snapshot: readableSnapshot(seen.rows[0]!.snapshot), rows: Number(counted.rows[0]!.rows) }
   })
   const plan: ReplayPlan = {
     source: 'table',
