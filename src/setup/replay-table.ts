@@ -65,13 +65,13 @@ export async function snapshotBehind(client: PostgresClient, facts: ReplayFacts,
 
 /**
  * A time, ISO 8601, before which all rows were written that committed below `to`, by a `created_at` of the transaction's
- * begin or later; the present one where the history does not know yet.
+ * begin or later; the present one, and a second more, where the history does not know yet.
  */
 export async function timeBehind(client: PostgresClient, facts: ReplayFacts, to: Lsn): Promise<string> {
   const found = await findSnapshotAfter(client, facts.slot, to, lineageOf(facts))
   if (found !== undefined) return new Date(Date.parse(found.entry.storedAt) + entryMargin_ms).toISOString()
-  const { rows } = await client.query({ text: 'SELECT clock_timestamp() AS now' })
-  return new Date(rows[0]!.now as string).toISOString()
+  const { rows } = await client.query({ text: 'SELECT extract(epoch FROM clock_timestamp())::text AS seconds' })
+  return new Date(Number(rows[0]!.seconds) * 1000 + entryMargin_ms).toISOString()
 }
 
 /**

@@ -1,20 +1,11 @@
 import { expect, test } from 'vitest'
-import { redactUrls } from '../../src/base/secrets.ts'
-import type { CliContext } from '../../src/cli/context.ts'
 import { Progress } from '../../src/cli/progress.ts'
+import { contextOn } from '../support/cli-context.ts'
 
 function stage(terminal: { isTTY?: boolean; columns?: number }) {
   let written = ''
   const stream = { write: (text: string) => (written += text), ...terminal }
-  const context: CliContext = {
-    env: {},
-    cwd: '/',
-    stdout: stream,
-    stderr: stream,
-    scrub: redactUrls,
-    log: undefined,
-    tune: () => undefined,
-  }
+  const context = contextOn(stream)
   let now = 0
   const progress = new Progress(context, () => now)
   return {

@@ -2,11 +2,11 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { LatencyHistogram } from '../../src/admin/latency-histogram.ts'
 import { createMetrics } from '../../src/admin/metrics.ts'
-import { redactUrls } from '../../src/base/secrets.ts'
 import { runProgram } from '../../src/cli/program.ts'
 import { configKeys, configSections } from '../../src/config/keys.ts'
 import { sampleStatus } from '../admin/sample-status.ts'
 import { problemsOf } from '../config/fixture.ts'
+import { contextOn } from '../support/cli-context.ts'
 
 // What is not there must not be claimed: commands, flags, metrics and configuration that a document names.
 
@@ -21,16 +21,7 @@ const texts = pages.map((page) => ({ page, text: read(page) }))
 async function helpOf(...args: string[]): Promise<string> {
   let out = ''
   const stream = { write: (text: string) => (out += text) }
-  const context = {
-    env: {},
-    cwd: '/',
-    stdout: stream,
-    stderr: stream,
-    scrub: redactUrls,
-    log: undefined,
-    tune: () => undefined,
-  }
-  await runProgram([...args, '--help'], context)
+  await runProgram([...args, '--help'], contextOn(stream))
   return out
 }
 

@@ -1,9 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { redactUrls } from '../../src/base/secrets.ts'
-import type { CliContext } from '../../src/cli/context.ts'
-import { runProgram } from '../../src/cli/program.ts'
 import { temporaryFolder } from '../config/fixture.ts'
 import { runCommand } from '../support/bridge-process.ts'
 import { startGarbage } from '../support/impostor.ts'
@@ -13,22 +10,6 @@ import { expectClean, expectError } from '../support/said.ts'
 const fine = {
   WAL2RABBIT_SOURCE_URL: 'postgres://u:c4nary@db.invalid/shop',
   WAL2RABBIT_SINK_URL: 'amqp://u:c4nary@mq.invalid',
-}
-
-/** A command line in this process; "run" is tried as a process of its own. */
-async function runInProcess(command: string, env: Record<string, string>) {
-  let out = ''
-  let err = ''
-  const context: CliContext = {
-    env,
-    cwd: '/',
-    stdout: { write: (text) => (out += text) },
-    stderr: { write: (text) => (err += text) },
-    scrub: redactUrls,
-    log: undefined,
-    tune: () => undefined,
-  }
-  return { code: await runProgram([command], context), stdout: out, stderr: err }
 }
 
 test.each<[string, Record<string, string>, RegExp]>([
@@ -46,7 +27,7 @@ test.each<[string, Record<string, string>, RegExp]>([
   ['no urls', { WAL2RABBIT_SOURCE_URL: '', WAL2RABBIT_SINK_URL: '' }, /2 problems/],
 ])('%s ends every command with 2 and names the key', async (_, env, says) => {
   const all = { ...fine, ...env }
-  const commands = ['init', 'check', 'status', 'checkpoints'].map((command) => runInProcess(command, all))
+  const commands = ['init', 'check', 'status', 'checkpoints'].map((command) => runCommand([command], all))
   for (const { code, stdout, stderr } of await Promise.all([...commands, runCommand(['run'], all)])) {
     expect([code, stdout], stderr).toEqual([2, ''])
     expectClean(stderr)

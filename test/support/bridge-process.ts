@@ -4,8 +4,8 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { Status } from '../../src/admin/status.ts'
-import { redactUrls } from '../../src/base/secrets.ts'
 import { runProgram } from '../../src/cli/program.ts'
+import { contextOn } from './cli-context.ts'
 import { freePort } from './services/ports.ts'
 
 const main = resolve(import.meta.dirname, '../../dist/cli/main.js')
@@ -92,15 +92,9 @@ export async function runCommand(
 
 async function runWithin(args: readonly string[], env: Record<string, string>): Promise<CommandResult> {
   const printed = { stdout: '', stderr: '' }
-  const code = await runProgram(args, {
-    env: ownEnvironment(env),
-    cwd: process.cwd(),
-    stdout: { write: (text) => (printed.stdout += text) },
-    stderr: { write: (text) => (printed.stderr += text) },
-    scrub: redactUrls,
-    log: undefined,
-    tune: () => undefined,
-  })
+  const stdout = { write: (text: string) => (printed.stdout += text) }
+  const stderr = { write: (text: string) => (printed.stderr += text) }
+  const code = await runProgram(args, contextOn(stdout, stderr, ownEnvironment(env)))
   return { code, ...printed }
 }
 
