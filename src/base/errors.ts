@@ -201,6 +201,11 @@ export const errorTable = {
     action: 'halt-retry',
     remedy: 'Run "wal2rabbit rewind --resume --yes" to finish it: see REWIND_UNFINISHED in docs/runbook.md.',
   },
+  SLOT_NAME_TAKEN: {
+    action: 'usage',
+    remedy:
+      'Drop the slot that the message names if nobody needs it any more; otherwise give one of the two bridges another source.slot.',
+  },
   BACKFILL_REFUSED: {
     action: 'usage',
     remedy:

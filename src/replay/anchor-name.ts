@@ -1,5 +1,5 @@
-/** PostgreSQL's limit for the name of a slot. */
-const slotName_length_max = 63
+import { slotName_length_max } from '../base/slot-name.ts'
+
 const stampLength = 14
 
 /** What the names of a slot's anchors begin with. */

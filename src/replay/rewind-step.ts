@@ -23,6 +23,8 @@ export interface RewindFacts {
   readonly staging: RewindSlot | undefined
   readonly anchors: readonly RewindSlot[]
   readonly stagingName: string
+  /** Another bridge took that name meanwhile. */
+  readonly isStagingForeign: boolean
 }
 
 /**
@@ -71,8 +73,10 @@ export function nextRewindStep(facts: RewindFacts): RewindStep | BridgeError {
  * bridge halts then, and says what is missing. Pure.
  */
 export function nextAbortStep(facts: RewindFacts): RewindStep | BridgeError {
-  const { intent, checkpoint, live, staging } = facts
-  const problem = checkNames(facts) ?? checkUse(facts)
+  const { intent, checkpoint, live } = facts
+  // What is not ours is none of the rewind, and must not keep it from being given up.
+  const staging = facts.staging !== undefined && isStagingOurs(facts) ? facts.staging : undefined
+  const problem = checkNames({ ...facts, staging, isStagingForeign: false }) ?? checkUse({ ...facts, staging })
   if (problem !== undefined) return problem
   const canGoBack = streamsFrom(live, intent.from.lsn)
   if (checkpoint === 'target' && canGoBack) return { kind: 'restore' }
@@ -108,6 +112,12 @@ function checkRow({ intent: { slot }, checkpoint }: RewindFacts): BridgeError | 
 
 /** Slots that stand in the way under a name that is ours. */
 function checkNames(facts: RewindFacts): BridgeError | undefined {
+  if (facts.isStagingForeign) {
+    return refusal(
+      'SLOT_NAME_TAKEN',
+      `slot ${facts.stagingName} is that of another bridge, expected a copy of ${facts.intent.slot} or none`,
+    )
+  }
   const foreign = [facts.live, facts.staging].find((slot) => slot !== undefined && !isOurs(slot, facts))
   if (foreign === undefined) return undefined
   const code = foreign.plugin === facts.plugin ? 'SLOT_WRONG_DATABASE' : 'SLOT_WRONG_PLUGIN'
@@ -121,6 +131,10 @@ function checkUse({ live, staging }: RewindFacts): BridgeError | undefined {
   const used = [live, staging].find((slot) => slot?.active)
   if (used === undefined) return undefined
   return refusal('BRIDGE_RUNNING', `slot ${used.name} is in use by another process (server pid ${used.activePid})`)
+}
+
+function isStagingOurs(facts: RewindFacts): boolean {
+  return !facts.isStagingForeign && isOurs(facts.staging!, facts)
 }
 
 function isOurs(slot: RewindSlot, { plugin, database }: RewindFacts): boolean {

@@ -4,13 +4,11 @@ import { assert } from '../base/assert.ts'
 import { BridgeError } from '../base/errors.ts'
 import { type Lsn, parseLsn } from '../base/lsn.ts'
 import { clientConfigFromUrl } from '../base/postgres-url.ts'
+import { slotNameFor } from '../base/slot-name.ts'
 import { quoteIdent, quoteLiteral } from '../base/sql.ts'
 import { replicationConfig } from '../source/connection-config.ts'
 import { toSourceError } from '../source/failure.ts'
 
-/** PostgreSQL's limit for the name of a slot. */
-const slotName_length_max = 63
-const suffix = '_backfill'
 /** Between two attempts to take the name that a process left behind which was killed a moment ago; milliseconds. */
 const retryDelay = 250
 const retries_max = 40
@@ -41,7 +39,7 @@ export interface BackfillSlotOptions {
 }
 
 export function backfillSlotName(slot: string): string {
-  return `${slot.slice(0, slotName_length_max - suffix.length)}${suffix}`
+  return slotNameFor(slot, '_backfill')
 }
 
 /**

@@ -1,5 +1,6 @@
 import { formatLsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
+import { slotNameFor } from '../base/slot-name.ts'
 import { type CheckpointRow, checkpointColumnsSql, parseCheckpointRow } from '../checkpoint/checkpoint-row.ts'
 import { comparePositions } from '../checkpoint/positions.ts'
 import { loadRewindIntent, type RewindIntent } from '../checkpoint/rewind-intent.ts'
@@ -9,7 +10,19 @@ import { type KnownReplaySlot, listReplaySlots } from './replay-slots.ts'
 
 /** `<slot>_rewind`: the copy that holds the WAL while the live slot is replaced. */
 export function stagingName(slot: string): string {
-  return `${slot}_rewind`
+  return slotNameFor(slot, '_rewind')
+}
+
+/** Whose slot stands under the name of the copy before it is made; undefined when nobody's. Errors are those of the client. */
+export async function stagingTakenBy(client: PostgresClient, slot: string): Promise<string | undefined> {
+  const name = stagingName(slot)
+  if (await isOfABridge(client, name)) return `slot ${name} is that of another bridge`
+  return (await inspectSlot(client, name)) === undefined ? undefined : `there is a slot ${name} already`
+}
+
+async function isOfABridge(client: PostgresClient, name: string): Promise<boolean> {
+  const text = 'SELECT FROM wal2rabbit.checkpoint WHERE slot = $1'
+  return (await client.query({ text, values: [name] })).rows.length > 0
 }
 
 export interface RewindSight {
@@ -37,6 +50,7 @@ export async function lookAtRewind(
     checkpoint: whereRowStands(row, intent),
     live: slots.find(({ name }) => name === names.slot),
     staging: await inspectReplaySlot(client, stagingName(names.slot)),
+    isStagingForeign: await isOfABridge(client, stagingName(names.slot)),
     anchors: slots.filter(({ name }) => name !== names.slot),
     stagingName: stagingName(names.slot),
   }

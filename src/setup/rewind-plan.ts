@@ -7,7 +7,7 @@ import { baseSlotFor, walFloor } from '../replay/reach.ts'
 import type { StartPosition } from '../source/source.ts'
 import { judgePosition, type PositionFacts } from './position-facts.ts'
 import { listReplaySlots } from './replay-slots.ts'
-import { countFreeSlots } from './rewind-facts.ts'
+import { countFreeSlots, stagingTakenBy } from './rewind-facts.ts'
 
 /** Names and lengths of what a rewind would do. */
 export interface RewindPlan {
@@ -28,7 +28,7 @@ const mendedByRewind: readonly ErrorCode[] = ['SLOT_MISSING', 'SLOT_INVALIDATED'
 
 /**
  * What a rewind to `target` comes to; undefined when the stored position is there already and the slot streams from it.
- * Rejects with POSITION_AHEAD, REPLAY_OUT_OF_REACH, SOURCE_TOO_MANY_CONNECTIONS (no free slot),
+ * Rejects with POSITION_AHEAD, REPLAY_OUT_OF_REACH, SLOT_NAME_TAKEN, SOURCE_TOO_MANY_CONNECTIONS (no free slot),
  * and with what the guards of a bridge's start say.
  */
 export async function planRewind(
@@ -55,7 +55,7 @@ export async function planRewind(
   )
   const base = baseSlotFor(slots, target.lsn)
   if (base === undefined) throw outOfReach(names.slot, target.lsn, walFloor(slots))
-  if (base.name !== names.slot) await requireRoom(client)
+  if (base.name !== names.slot) await requireRoom(client, names.slot)
   const eventsAtMost = await countEvents(client, row, target.lsn)
   const bytes = row.position.lsn - target.lsn
   return { slot: names.slot, from: row.position, target, bytes, eventsAtMost, baseSlot: base.name }
@@ -70,8 +70,12 @@ function outOfReach(slot: string, target: Lsn, floor: Lsn | undefined): BridgeEr
   return new BridgeError('REPLAY_OUT_OF_REACH', `${asked} is out of reach: ${reach}`)
 }
 
-/** Before anything is changed. The name of the copy is shorter than that of the anchor that it is made from. */
-async function requireRoom(client: PostgresClient): Promise<void> {
+/** Of a slot and of its name, before anything is changed: a copy is needed for a while. */
+async function requireRoom(client: PostgresClient, slot: string): Promise<void> {
+  const taken = await stagingTakenBy(client, slot)
+  if (taken !== undefined) {
+    throw new BridgeError('SLOT_NAME_TAKEN', `${taken}, and a rewind of slot ${slot} needs that name for a copy`)
+  }
   const { free, limit } = await countFreeSlots(client)
   if (free > 0) return
   throw new BridgeError(

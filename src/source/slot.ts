@@ -1,5 +1,7 @@
+import { assert } from '../base/assert.ts'
 import { type Lsn, parseLsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
+import { slotName_length_max } from '../base/slot-name.ts'
 
 /** A logical replication slot, as pg_replication_slots shows it. */
 export interface SlotFacts {
@@ -39,7 +41,7 @@ const factsSql = `
 
 /** Undefined when there is no slot of this name. Errors are those of the client. */
 export async function inspectSlot(client: PostgresClient, name: string): Promise<SlotFacts | undefined> {
-  const { rows } = await client.query({ text: `${factsSql} WHERE s.slot_name = $1`, values: [name] })
+  const { rows } = await client.query({ text: `${factsSql} WHERE s.slot_name = $1::text`, values: [name] })
   return rows[0] === undefined ? undefined : parseSlot(rows[0].slot as Record<string, unknown>)
 }
 
@@ -83,6 +85,7 @@ export function slotInvalidation(slot: SlotFacts): string | undefined {
  * end. Errors are those of the client: 42710 when it exists, 42501, 53400, 55000 (wal_level).
  */
 export async function createSlot(client: PostgresClient, name: string, plugin: string): Promise<Lsn> {
+  requireFitting(name)
   const text = 'SELECT lsn::text AS lsn FROM pg_create_logical_replication_slot($1, $2)'
   const { rows } = await client.query({ text, values: [name, plugin] })
   return parseLsn(String(rows[0]!.lsn))
@@ -95,6 +98,8 @@ export async function createSlot(client: PostgresClient, name: string, plugin: s
  * Source: PostgreSQL documentation, "System Administration Functions", 9.27.6.
  */
 export async function copySlot(client: PostgresClient, from: string, to: string, temporary = false): Promise<Lsn> {
+  requireFitting(from)
+  requireFitting(to)
   const text = 'SELECT lsn::text AS lsn FROM pg_copy_logical_replication_slot($1, $2, $3)'
   const { rows } = await client.query({ text, values: [from, to, temporary] })
   return parseLsn(String(rows[0]!.lsn))
@@ -102,7 +107,7 @@ export async function copySlot(client: PostgresClient, from: string, to: string,
 
 /** Drops a slot; false when there is none of this name. Errors are those of the client: 55006 while it is in use. */
 export async function dropSlot(client: PostgresClient, name: string): Promise<boolean> {
-  const text = 'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1'
+  const text = 'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1::text'
   try {
     return ((await client.query({ text, values: [name] })).rowCount ?? 0) > 0
   } catch (error) {
@@ -110,6 +115,10 @@ export async function dropSlot(client: PostgresClient, name: string): Promise<bo
     if ((error as { code?: unknown }).code === '42704') return false
     throw error
   }
+}
+
+function requireFitting(name: string): void {
+  assert(name.length <= slotName_length_max, () => `slot name ${name} is longer than ${slotName_length_max}`)
 }
 
 function textOf(value: unknown): string | undefined {

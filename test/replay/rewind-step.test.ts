@@ -33,7 +33,7 @@ function facts(changes: Partial<RewindFacts> = {}): RewindFacts {
     startedBy: 'ann@shop1',
     startedAt: '2026-01-31T23:59:59.123456Z',
   }
-  const names = { plugin: 'pgoutput', database: 'shop', stagingName: 'w_rewind' }
+  const names = { plugin: 'pgoutput', database: 'shop', stagingName: 'w_rewind', isStagingForeign: false }
   return { intent, ...names, checkpoint: 'before', live, staging: undefined, anchors: [anchor], ...changes }
 }
 
@@ -121,18 +121,20 @@ test.each<[string, Partial<RewindFacts>, string, string]>([
     'BRIDGE_RUNNING',
   ],
   ['the copy is in use', { staging: { ...staging, active: true } }, 'BRIDGE_RUNNING', 'BRIDGE_RUNNING'],
+  ['another bridge took the name of the copy', { staging, isStagingForeign: true }, 'SLOT_NAME_TAKEN', 'finish'],
+  [
+    'another bridge took the name of the copy, and the row has moved',
+    { staging: { ...staging, active: true }, isStagingForeign: true, checkpoint: 'target' },
+    'SLOT_NAME_TAKEN',
+    'restore',
+  ],
   [
     'the live slot is physical',
     { live: slot('w', undefined, { plugin: undefined, database: undefined }) },
     'SLOT_WRONG_PLUGIN',
     'SLOT_WRONG_PLUGIN',
   ],
-  [
-    'the copy belongs to another database',
-    { staging: { ...staging, database: 'x' } },
-    'SLOT_WRONG_DATABASE',
-    'SLOT_WRONG_DATABASE',
-  ],
+  ['the copy belongs to another database', { staging: { ...staging, database: 'x' } }, 'SLOT_WRONG_DATABASE', 'finish'],
 
   // A row that somebody else has changed.
   ['the row is elsewhere', { checkpoint: 'elsewhere' }, 'CHECKPOINT_FENCED', 'finish'],

@@ -263,6 +263,43 @@ test('a slot whose name is too long for anchors reaches back no further than it 
   await expect(rewind('0/1')).rejects.toMatchObject({ code: 'REPLAY_OUT_OF_REACH' })
 })
 
+test('a slot with the longest name is moved back as far as it stands, and is not taken for its own copy', async () => {
+  slot = `${uniqueName('longest')}${'x'.repeat(63)}`.slice(0, 63)
+  await init()
+  const from = String((await one('SELECT lsn::text AS lsn FROM wal2rabbit.checkpoint WHERE slot = $1')).lsn)
+  const first = await insert()
+  // Stored, and not yet told to the slot: as after a crash of the server.
+  await client.query({
+    text: 'UPDATE wal2rabbit.checkpoint SET lsn = $2, version = version + 1 WHERE slot = $1',
+    values: [slot, first],
+  })
+  await rewind(from)
+  expect(await checkpoint()).toMatchObject({ lsn: from })
+  expect(Object.keys(await slots())).toEqual([slot])
+})
+
+test('a slot of another bridge that has the name of the copy is not touched', async () => {
+  const [first] = await history()
+  const other = `${slot}_rewind`
+  const names = { url: database.url, slot: other, publication: slot, table: 'public.outbox' }
+  await runInit({
+    ...names,
+    plugin: 'pgoutput',
+    columns: 'default',
+    broker: undefined,
+    dryRun: false,
+    acceptGap: false,
+  })
+  const before = [await checkpoint(), await slots()]
+  await expect(rewind(first)).rejects.toMatchObject({
+    code: 'SLOT_NAME_TAKEN',
+    message: `slot ${other} is that of another bridge, and a rewind of slot ${slot} needs that name for a copy`,
+  })
+  await client.query({ text: 'DELETE FROM wal2rabbit.checkpoint WHERE slot = $1', values: [other] })
+  await expect(rewind(first)).rejects.toMatchObject({ code: 'SLOT_NAME_TAKEN' })
+  expect([await checkpoint(), await slots()]).toEqual(before)
+})
+
 test('a slot in use is waited for, and then refused', async () => {
   const [first] = await history()
   const holder = await hold()
