@@ -161,7 +161,7 @@ function replayLimits({ messages, bytes }: WindowLimits): WindowLimits {
   return { messages: Math.min(messages, 500), bytes: Math.min(bytes, 8 * 1024 * 1024) }
 }
 
-type CommonParts = Pick<ReplayParts, 'range' | 'newSource' | 'routing' | 'output' | 'onTick' | 'onPushed'>
+type CommonParts = Pick<ReplayParts, 'range' | 'newSource' | 'mayRest' | 'routing' | 'output' | 'onTick' | 'onPushed'>
 
 async function commonParts(
   basis: ReplayBasis,
@@ -174,34 +174,48 @@ async function commonParts(
   const positions = plan.source === 'wal' ? 'known' : 'unknown'
   const routing = createRouting({ ...routingOptions(loaded), replayId, positions })
   if (plan.source === 'wal') {
-    return { range: plan.range, newSource: (start) => openWal(loaded, start), routing, output, onTick }
+    return { range: plan.range, newSource: walSources(loaded), routing, output, onTick }
   }
   let source: TableSource | undefined
   const newSource = async (start: StartPosition): Promise<Source> => {
-    source = await openTable(loaded, plan, start, trail.below(Number.MAX_SAFE_INTEGER) ?? tableKey)
+    source = await openTable(loaded, plan, start, trail.last ?? tableKey)
     return source
   }
   const onPushed = (row: SourceRow) => trail.note(row.ordinal, source!.orderKeyOf(row))
-  return { range: tableRange, newSource, routing, output, onTick, onPushed }
+  return { range: tableRange, newSource, mayRest: true, routing, output, onTick, onPushed }
 }
 
-/** A temporary copy of the youngest slot that reaches back to `start`, on a replication connection of its own. */
-async function openWal(loaded: LoadedConfig, start: StartPosition): Promise<Source> {
-  const { source } = loaded.config
-  const url = await loaded.sourceUrl()
-  const slots = await onControl(loaded, 'looking for a slot', (client) => listReplaySlots(client, source.slot))
-  const base = baseSlotFor(slots, start.lsn)
-  if (base === undefined) {
-    const floor = walFloor(slots)
-    throw new BridgeError(
-      'REPLAY_OUT_OF_REACH',
-      `no slot reaches back to ${formatLsn(start.lsn)} any more: ${floor === undefined ? 'none keeps any WAL' : `the WAL reaches back to ${formatLsn(floor)}`}`,
-    )
+/**
+ * Temporary copies, each on a replication connection of its own: of the youngest slot that reaches back to the start, or of
+ * the copy before, which reaches there also when the anchor that it was made from is gone.
+ */
+function walSources(loaded: LoadedConfig): ReplayParts['newSource'] {
+  let last: string | undefined
+  return async (start, fromLast) => {
+    const base = fromLast ? last! : await baseFor(loaded, start)
+    last = `${loaded.config.source.slot.slice(0, 40)}_replay_${randomBytes(5).toString('hex')}`
+    return openWal(loaded, base, last)
   }
+}
+
+async function baseFor(loaded: LoadedConfig, start: StartPosition): Promise<string> {
+  const { slot } = loaded.config.source
+  const slots = await onControl(loaded, 'looking for a slot', (client) => listReplaySlots(client, slot))
+  const base = baseSlotFor(slots, start.lsn)
+  if (base !== undefined) return base.name
+  const floor = walFloor(slots)
+  throw new BridgeError(
+    'REPLAY_OUT_OF_REACH',
+    `no slot reaches back to ${formatLsn(start.lsn)} any more: ${floor === undefined ? 'none keeps any WAL' : `the WAL reaches back to ${formatLsn(floor)}`}`,
+  )
+}
+
+async function openWal(loaded: LoadedConfig, base: string, slot: string): Promise<Source> {
+  const { source } = loaded.config
   return new PostgresSource({
-    connection: sessionConnection(url, source.connectTimeout),
-    slot: `${source.slot.slice(0, 40)}_replay_${randomBytes(5).toString('hex')}`,
-    copyOf: base.name,
+    connection: sessionConnection(await loaded.sourceUrl(), source.connectTimeout),
+    slot,
+    copyOf: base,
     plugin: source.plugin,
     publication: source.publication,
     table: parseTableName(source.table),

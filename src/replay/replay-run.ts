@@ -31,8 +31,13 @@ export interface ReplayCounts {
 
 export interface ReplayParts {
   readonly range: ReplayRange
-  /** A connection that streams the range from a position on; asked again after each loss. Rejects with a BridgeError. */
-  readonly newSource: (start: StartPosition) => Promise<Source>
+  /**
+   * A connection that streams the range from a position on; asked again after each loss. `fromLast`: the one before still
+   * stands, and what it holds is sure to reach back that far. Rejects with a BridgeError.
+   */
+  readonly newSource: (start: StartPosition, fromLast: boolean) => Promise<Source>
+  /** The source may stay unread for as long as it takes: no walsender is behind it. */
+  readonly mayRest?: boolean
   readonly routing: Routing
   readonly output: ReplayOutput
   readonly admits: (event: RoutedEvent) => boolean
@@ -63,6 +68,8 @@ export class ReplayRun {
   #read: number
   #matched: number
   #source: Source | undefined
+  /** Let go of, but for what it holds: until the next one stands, nothing else may reach back to where that begins. */
+  #held: Source | undefined
   /** Parsed and not yet taken: what one socket chunk held, while there is no room or it is not time. */
   #pending: readonly SourceEvent[] = []
   #at = 0
@@ -105,6 +112,7 @@ export class ReplayRun {
       clearInterval(this.#timer)
       clearTimeout(this.#rateTimer)
       await this.#source?.stop()
+      await this.#held?.stop()
       await this.#storing
     }
   }
@@ -136,9 +144,8 @@ export class ReplayRun {
         this.#failure = error
         return
       }
-      await this.#sleep(backoffDelay(retry, attempt))
-      // With nothing to push into, a new connection would only be left unread again.
-      while (!this.#over && error.code === 'SOURCE_BACKPRESSURE' && !this.#parts.output.hasRoom) await this.#next()
+      // One that was left unread has waited long enough, and is held on to meanwhile.
+      if (this.#held === undefined) await this.#sleep(backoffDelay(retry, attempt))
       while (!this.#over && this.#isStoreOverdue) await this.#next()
     }
   }
@@ -151,21 +158,27 @@ export class ReplayRun {
     this.#paused = false
     this.#pausedSince = undefined
     this.#streamEnded = undefined
+    const held = this.#held
+    this.#held = undefined
     let moved = false
     try {
       const start = output.received
-      const source = await newSource(start)
+      const source = await newSource(start, held !== undefined)
       this.#source = source
       // A slot that reached back far enough when it was looked at may have moved on, or be gone, before it was copied.
       moved = true
       await source.start(start, {
-        onEvents: (events) => this.#onEvents(events),
+        onEvents: (events) => {
+          if (source === this.#source) this.#onEvents(events)
+        },
         onEnd: (error) => {
+          if (source !== this.#source) return
           this.#streamEnded = toBridgeError(error ?? new BridgeError('SOURCE_CONNECTION_LOST', 'stream ended'))
           this.#wake()
         },
       })
       moved = false
+      await held?.stop()
       failPoint('replay-started')
       // What was decided while there was no socket to pause does not count.
       this.#paused = false
@@ -179,9 +192,17 @@ export class ReplayRun {
       if (!moved || !goneCodes.includes(error.code)) return error
       return new BridgeError('SOURCE_CONNECTION_LOST', `${error.message}; looking for another slot`, { cause: error })
     } finally {
-      await this.#source?.stop()
-      this.#source = undefined
+      await held?.stop()
+      await this.#release()
     }
+  }
+
+  /** One that was only left unread is held on to; any other ends. */
+  async #release(): Promise<void> {
+    const source = this.#source
+    this.#source = undefined
+    if (!this.#over && this.#streamEnded?.code === 'SOURCE_BACKPRESSURE') this.#held = source
+    else await source?.stop()
   }
 
   #onEvents(events: readonly SourceEvent[]): void {
@@ -268,13 +289,13 @@ export class ReplayRun {
 
   #tick(): void {
     const now = performance.now()
-    const { output, onTick } = this.#parts
+    const { output, onTick, mayRest = false } = this.#parts
     if (output.settledRows > this.#settledRowsSeen) {
       this.#settledRowsSeen = output.settledRows
       this.#progressAt = now
     }
     this.#giveUpIfHopeless(now)
-    if (this.#pausedSince !== undefined && now - this.#pausedSince > backpressureTimeout) {
+    if (!mayRest && this.#pausedSince !== undefined && now - this.#pausedSince > backpressureTimeout) {
       const waited = Math.round((now - this.#pausedSince) / 1000)
       this.#streamEnded ??= new BridgeError('SOURCE_BACKPRESSURE', `the replay has not read on for ${waited} s`)
       this.#wake()

@@ -6,11 +6,18 @@ const entries_max = 4096
  */
 export class KeyTrail {
   #entries: { readonly ordinal: number; readonly key: string }[] = []
+  #last: string | undefined
 
   /** Ordinals ascend. */
   note(ordinal: number, key: string): void {
     if (this.#entries.length >= entries_max) this.#entries = this.#entries.filter((_, index) => index % 2 === 0)
     this.#entries.push({ ordinal, key })
+    this.#last = key
+  }
+
+  /** The last key noted; undefined before the first. */
+  get last(): string | undefined {
+    return this.#last
   }
 
   /** The last key noted below `ordinal`, which never descends from call to call; undefined when there is none. */

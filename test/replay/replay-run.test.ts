@@ -211,16 +211,84 @@ test('a window that is still full when the connection is made again stops readin
   expect(outcome.value).toBe('done')
 })
 
-test('an unread socket is let go after 30 seconds, and taken up again when there is room', async () => {
-  const { begin, source, sources, confirm } = stage({}, { messages: 2, bytes: 1e9 })
+test('an unread socket is let go after 30 seconds, once another one stands that what it held was handed to', async () => {
+  const sources: ScriptedSource[] = []
+  const asked: { fromLast: boolean; lastStands: boolean | undefined }[] = []
+  const newSource = async (_: StartPosition, fromLast: boolean) => {
+    asked.push({ fromLast, lastStands: sources.at(-1) && !sources.at(-1)!.stopped })
+    const source = new ScriptedSource()
+    sources.push(source)
+    return source
+  }
+  const { begin, confirm, sent, outcome } = stage({ newSource }, { messages: 2, bytes: 1e9 })
   await begin()
-  source().give(row(120n), row(120n, 1), row(120n, 2))
+  sources[0]!.give(row(120n), row(120n, 1), row(120n, 2))
   await pass(31_000)
-  expect(sources[0]!.stopped).toBe(true)
-  expect(sources.length).toBe(1)
+  expect(asked).toEqual([
+    { fromLast: false, lastStands: undefined },
+    { fromLast: true, lastStands: true },
+  ])
+  expect(sources.map(({ stopped, paused }) => ({ stopped, paused }))).toEqual([
+    { stopped: true, paused: true },
+    { stopped: false, paused: true },
+  ])
+  // What the old one still says is none of the new one's.
+  sources[0]!.give(row(120n, 2))
+  sources[0]!.handlers!.onEnd(undefined)
+  sent.length = 2
   confirm()
-  await pass(300)
+  sources[1]!.give(row(120n, 2), commit(120n), { kind: 'idle', walEnd: 200n })
+  expect(sent.map(({ ordinal }) => ordinal)).toEqual([2])
+  confirm()
+  await pass()
+  expect(outcome.value).toBe('done')
   expect(sources.length).toBe(2)
+})
+
+test('when the copy that was held is gone as well, another slot is looked for', async () => {
+  const asked: boolean[] = []
+  const gone = new BridgeError('SLOT_MISSING', 'slot s_replay_1 does not exist')
+  const sources = [new ScriptedSource(), new ScriptedSource(gone), new ScriptedSource()]
+  const newSource = async (_: StartPosition, fromLast: boolean) => sources[asked.push(fromLast) - 1]!
+  const { begin } = stage({ newSource }, { messages: 1, bytes: 1e9 })
+  await begin()
+  sources[0]!.give(row(120n), row(120n, 1))
+  await pass(31_000)
+  expect(asked).toEqual([false, true, false])
+  expect(sources.map(({ stopped }) => stopped)).toEqual([true, true, false])
+})
+
+test('a stop lets go of what is held, too', async () => {
+  const sources = [new ScriptedSource(), new ScriptedSource()]
+  const connecting = { resolve: () => {} }
+  let asked = 0
+  const newSource = async () => {
+    if (asked === 1) await new Promise<void>((resolve) => Object.assign(connecting, { resolve }))
+    return sources[asked++]!
+  }
+  const { begin, run, confirm, outcome } = stage({ newSource }, { messages: 1, bytes: 1e9 })
+  await begin()
+  sources[0]!.give(row(120n), row(120n, 1))
+  await pass(31_000)
+  expect(sources[0]!.stopped).toBe(false)
+  run.stop()
+  confirm()
+  connecting.resolve()
+  await pass()
+  expect(outcome.value).toBe('stopped')
+  expect(sources[0]!.stopped).toBe(true)
+})
+
+test('a table may stay unread: at a low rate it is read once, and no row comes twice', async () => {
+  const { begin, sources, sent, confirm, outcome } = stage({ mayRest: true, rate: new RateLimit(1 / 40) })
+  await begin()
+  sources[0]!.give(row(120n), row(120n, 1), row(120n, 2), commit(120n), { kind: 'idle', walEnd: 200n })
+  await pass(81_000)
+  expect(sources.length).toBe(1)
+  expect(sent.map(({ ordinal }) => ordinal)).toEqual([0, 1, 2])
+  confirm()
+  await pass()
+  expect(outcome.value).toBe('done')
 })
 
 test('only what is stored is acknowledged, and only to the slot of this replay', async () => {

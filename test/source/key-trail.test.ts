@@ -10,6 +10,13 @@ test('gives the last key below a number, and forgets those before it', () => {
   expect(trail.below(39)).toBe('k29')
 })
 
+test('to ask for the last one forgets none', () => {
+  const trail = new KeyTrail()
+  expect(trail.last).toBeUndefined()
+  for (const ordinal of [9, 19, 29]) trail.note(ordinal, `k${ordinal}`)
+  expect([trail.last, trail.below(20), trail.last]).toEqual(['k29', 'k19', 'k29'])
+})
+
 test('stays small when nobody asks, and then answers with an older key, never a younger one', () => {
   const trail = new KeyTrail()
   for (let ordinal = 0; ordinal < 100_000; ordinal++) trail.note(ordinal, String(ordinal))

@@ -46,3 +46,22 @@ test('a copy that would begin above the start is refused, as PostgreSQL would be
     message: expect.stringContaining(`stands at ${rows[0].lsn}, expected one at or below ${formatLsn(below)}`),
   })
 })
+
+test('a copy can be copied over another connection while it is streamed, and left unread, when nothing else reaches back', async () => {
+  const stage = await open()
+  const { sql, slot, client } = stage
+  const { rows } = await client.query(
+    `SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = '${slot}'`,
+  )
+  const start = { lsn: parseLsn(rows[0].lsn), partial: null }
+  await sql("INSERT INTO outbox SELECT n, repeat('x', 1000) FROM generate_series(1, 5000) n")
+  const first = `${slot.slice(0, 40)}_copy1`
+  const unread = await stage.read(start, { slot: first, copyOf: slot })
+  await unread.until(() => unread.rows.length > 0)
+  unread.source.pause()
+  // What it was made from is gone, and with it the WAL but for the copy.
+  await sql(`SELECT pg_drop_replication_slot('${slot}')`)
+  const second = await stage.read(start, { slot: `${slot.slice(0, 40)}_copy2`, copyOf: first })
+  await unread.source.stop()
+  await second.until(() => second.rows.length === 5000)
+})
