@@ -32,8 +32,11 @@ export interface BridgeParts {
   readonly lease: PublishLease
   /** Called once the slot and the checkpoint are ours, before anything is published. */
   readonly onClaimed: () => Promise<void>
-  /** Called when the session ends, claimed or not, before the slot is let go: what goes on beside it must not outlive it. */
-  readonly onReleased: () => void
+  /**
+   * Called when the session ends, claimed or not, before the slot is let go: what goes on beside it must not outlive it.
+   * The reason is undefined after a stop.
+   */
+  readonly onReleased: (reason: BridgeError | undefined) => void
   readonly checkpoint: Checkpoint
   readonly timings: BridgeTimings
   readonly onStreaming: () => void
@@ -95,6 +98,7 @@ export class Bridge {
   /** Runs until stop(), or rejects with what ended the session. */
   async run(): Promise<void> {
     const { source, window, checkpoint, onClaimed, onReleased, timings } = this.#parts
+    let reason: BridgeError | undefined
     try {
       const resume = await checkpoint.resume(window.received, (error) => this.#cannotStore(error))
       if (!resume.remembered) window.reset(resume.start)
@@ -116,13 +120,13 @@ export class Bridge {
       this.#lastStoreAt = this.#lastHistoryAt = this.#lastWatchAt = performance.now()
       this.#timer = setInterval(() => this.#tick(), Math.max(10, Math.min(timings.storeInterval / 4, leaseTime / 8)))
       if (!this.#ended) this.#begin()
-      const error = await this.#over
-      if (error === undefined) await this.#drain()
-      else await this.#endWith(error)
+      reason = await this.#over
+      if (reason === undefined) await this.#drain()
+      else await this.#endWith(reason)
     } finally {
       this.#ended = true
       this.#ownership.end()
-      onReleased()
+      onReleased(reason)
       clearInterval(this.#timer)
       await source.stop()
       await this.#storing

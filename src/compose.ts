@@ -87,7 +87,8 @@ export async function startBridge(loaded: LoadedConfig, log: Logger): Promise<St
         anchors.begin()
         return deadLetters.begin()
       },
-      onReleased: () => anchors.end(),
+      // The slot keeps its WAL and nobody else may come for it: the anchors' bound has to hold all the same.
+      onReleased: (reason) => (reason?.code === 'SOURCE_BACKPRESSURE' ? anchors.watch() : anchors.end()),
       checkpoint,
       timings: {
         storeInterval: config.checkpoint.interval,

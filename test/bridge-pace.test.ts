@@ -86,7 +86,7 @@ test('history is written now and then, and only when rows were stored', async ()
 })
 
 test('a window that has made room in time does not let the connection go', async () => {
-  const { bridge, source, confirm, run } = await streaming({ timings: { backpressureTimeout: 30_000 } })
+  const { bridge, source, confirm, released, run } = await streaming({ timings: { backpressureTimeout: 30_000 } })
   let ended = false
   run.catch(() => {
     ended = true
@@ -101,6 +101,7 @@ test('a window that has made room in time does not let the connection go', async
   expect(ended).toBe(false)
   await vi.advanceTimersByTimeAsync(1100)
   await expect(run).rejects.toMatchObject({ code: 'SOURCE_BACKPRESSURE' })
+  expect(released).toEqual(['SOURCE_BACKPRESSURE'])
   bridge.stop()
 })
 

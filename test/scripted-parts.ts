@@ -163,6 +163,7 @@ export function scriptedBridge(
   } = {},
 ) {
   const calls: string[] = []
+  const released: (string | undefined)[] = []
   const window = options.window ?? new ConfirmWindow({ messages: 4, bytes: 1_000_000 })
   const source = new ScriptedSource(calls)
   const sink = new ScriptedSink(window)
@@ -190,7 +191,7 @@ export function scriptedBridge(
     sink: options.sink ?? sink,
     lease,
     onClaimed,
-    onReleased: () => {},
+    onReleased: (reason: BridgeError | undefined) => void released.push(reason?.code),
     checkpoint,
     timings: { ...timings, ...options.timings },
     onStreaming,
@@ -204,7 +205,10 @@ export function scriptedBridge(
     for (const one of rows) window.settle(one)
     bridge.onProgress()
   }
-  return { bridge, source, sink, lease, checkpoint, window, calls, routing, streaming: streaming.promise, confirm }
+  return {
+    ...{ bridge, source, sink, lease, checkpoint, window, calls, released, routing, confirm },
+    streaming: streaming.promise,
+  }
 }
 
 const tags = new WeakMap<ConfirmWindow, number>()

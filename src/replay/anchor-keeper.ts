@@ -2,7 +2,7 @@ import { failPoint } from '../base/fail-point.ts'
 import type { Logger } from '../base/log.ts'
 import { formatLsn, type Lsn } from '../base/lsn.ts'
 import type { Anchor } from './anchor.ts'
-import { type AnchorPlan, type DropReason, planAnchors, type ReplayWindowLimits } from './plan-anchors.ts'
+import { type AnchorPlan, type DropReason, onlyBound, planAnchors, type ReplayWindowLimits } from './plan-anchors.ts'
 import { describeWindow, type ReplayWindow, type WindowFacts } from './replay-window.ts'
 import { WalPace } from './wal-pace.ts'
 import { anchorsUnseen, creationRefused, type Degradation, undroppable } from './window-degradation.ts'
@@ -42,13 +42,14 @@ const alreadyThere = '42710'
 const slotInUse = '55006'
 
 /**
- * Looks at the anchors about every second while this process holds the live slot, and does what planAnchors() says.
+ * Looks at the anchors about every second while this process holds the live slot, and does what planAnchors() says; while
+ * it has let go of it for a broker that takes nothing, only what keeps the bound.
  * Nothing waits for it and nothing fails for it: what goes wrong degrades the window, and is said once.
  */
 export class AnchorKeeper {
   readonly #options: Required<AnchorKeeperOptions>
   #server: AnchorServer | undefined
-  #held = false
+  #role: 'none' | 'holder' | 'watcher' = 'none'
   #closed = false
   #turn = 0
   #running: Promise<void> | undefined
@@ -73,7 +74,7 @@ export class AnchorKeeper {
 
   /** The live slot is ours from now on: the first tick begins at once, and nobody waits for it. */
   begin(): void {
-    this.#held = true
+    this.#role = 'holder'
     // Another bridge may have had its turn.
     this.#known = undefined
     this.#pace = new WalPace()
@@ -82,9 +83,15 @@ export class AnchorKeeper {
     this.#running ??= this.#run()
   }
 
+  /** It is let go of and will be taken up again: nothing is made any more, but none may retain too much meanwhile. */
+  watch(): void {
+    if (this.#role === 'holder') this.#role = 'watcher'
+    this.#change()
+  }
+
   /** It is no longer ours: no action begins after this. What is under way ends by itself, and does no harm. */
   end(): void {
-    this.#held = false
+    this.#role = 'none'
     this.#sight = undefined
     this.#change()
   }
@@ -106,9 +113,9 @@ export class AnchorKeeper {
   async #run(): Promise<void> {
     while (!this.#closed) {
       const turn = this.#turn
-      const wait = this.#held ? await this.#tick() : undefined
+      const wait = this.#role === 'none' ? undefined : await this.#tick()
       // A stand-by costs the server no connection.
-      if (!this.#held) await this.#disconnect()
+      if (this.#role === 'none') await this.#disconnect()
       if (turn === this.#turn) await this.#sleep(wait)
     }
     await this.#disconnect()
@@ -120,11 +127,11 @@ export class AnchorKeeper {
       this.#server ??= await this.#options.connect()
       const server = this.#server
       const facts = await server.look()
-      const plan = this.#plan(facts)
+      const plan = this.#role === 'watcher' ? onlyBound(this.#plan(facts), facts.live) : this.#plan(facts)
       for (const name of plan.gone) this.#options.log.warn({ anchor: name }, 'anchor slot dropped by somebody else')
       this.#loss = plan.loss
       const anchors = await this.#act(server, facts, plan)
-      if (plan.refresh && this.#held && this.#server === server) {
+      if (plan.refresh && this.#role === 'holder' && this.#server === server) {
         this.#refreshedAt = facts.walEnd
         await server.refresh()
       }
@@ -136,7 +143,7 @@ export class AnchorKeeper {
       this.#known = undefined
       this.#pace = new WalPace()
       this.#sight = undefined
-      if (this.#held) this.#say(anchorsUnseen(this.#options.slot, said(error)))
+      if (this.#role !== 'none') this.#say(anchorsUnseen(this.#options.slot, said(error)))
       await this.#disconnect()
       return unseenWait_ms
     }
@@ -162,7 +169,8 @@ export class AnchorKeeper {
    * Never rejects.
    */
   async #act(server: AnchorServer, { anchors, live, now }: WindowFacts, plan: AnchorPlan): Promise<readonly Anchor[]> {
-    const goesOn = () => this.#held && this.#server === server
+    const role = this.#role
+    const goesOn = () => this.#role === role && role !== 'none' && this.#server === server
     const dropped = new Set<string>()
     this.#stuck = undefined
     for (const { name, because } of plan.drops) {
@@ -216,7 +224,7 @@ export class AnchorKeeper {
   }
 
   #see(facts: WindowFacts, degradation: Degradation | undefined): void {
-    if (!this.#held) return
+    if (this.#role === 'none') return
     this.#sight = { ...describeWindow(facts), degraded: degradation?.text ?? null }
     this.#say(degradation)
   }

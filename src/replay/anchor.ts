@@ -13,6 +13,9 @@ export interface Anchor {
   readonly active: boolean
 }
 
+/** The live slot, as far as it matters here. */
+export type LiveSlot = Omit<Anchor, 'name' | 'madeAt'>
+
 /** Bytes of WAL that it keeps from being removed. */
 export function retainedBy({ restartLsn }: Anchor, walEnd: Lsn): bigint {
   return restartLsn === undefined || restartLsn > walEnd ? 0n : walEnd - restartLsn

@@ -1,5 +1,5 @@
 import type { Lsn } from '../base/lsn.ts'
-import { type Anchor, byPosition, distance, position, retainedBy, usable } from './anchor.ts'
+import { type Anchor, byPosition, distance, type LiveSlot, position, retainedBy, usable } from './anchor.ts'
 import { anchorName } from './anchor-name.ts'
 import {
   type Degradation,
@@ -25,7 +25,7 @@ export interface AnchorFacts {
   readonly slot: string
   readonly walEnd: Lsn
   /** Undefined when it is not there. */
-  readonly live: Omit<Anchor, 'name' | 'madeAt' | 'active'> | undefined
+  readonly live: LiveSlot | undefined
   readonly anchors: readonly Anchor[]
   readonly window: ReplayWindowLimits
   /** Bytes of WAL a millisecond, as last seen; undefined before the second tick. */
@@ -121,6 +121,14 @@ export function planAnchors(facts: AnchorFacts): AnchorPlan {
     degraded: obstacle ?? (busy === undefined ? undefined : inUse(busy.name)),
     wait,
   }
+}
+
+/** What is left to do of a plan for a bridge that waits, and means to take its slot up again: the bound holds. */
+export function onlyBound(plan: AnchorPlan, live: LiveSlot | undefined): AnchorPlan {
+  // In use again: that bridge sees to it.
+  const drops =
+    live?.active === true ? [] : plan.drops.filter(({ because }) => because === 'bound' || because === 'off')
+  return { ...plan, drops, create: undefined, refresh: false, gone: [] }
 }
 
 function turnOff({ anchors }: AnchorFacts): AnchorPlan {

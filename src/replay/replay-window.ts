@@ -1,5 +1,5 @@
 import type { Lsn } from '../base/lsn.ts'
-import { type Anchor, retainedBy } from './anchor.ts'
+import { type Anchor, type LiveSlot, retainedBy } from './anchor.ts'
 import { walFloor } from './reach.ts'
 
 /** How far back the WAL can be replayed, and what keeps it. */
@@ -21,7 +21,7 @@ export interface ReplayWindow {
 export interface WindowFacts {
   readonly now: Date
   readonly walEnd: Lsn
-  readonly live: Omit<Anchor, 'name' | 'madeAt' | 'active'> | undefined
+  readonly live: LiveSlot | undefined
   readonly anchors: readonly Anchor[]
 }
 

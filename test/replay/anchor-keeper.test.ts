@@ -16,6 +16,7 @@ class FakeServer {
   readonly calls: string[] = []
   fail: Partial<Record<'connect' | 'look' | 'create' | 'drop', unknown>> = {}
   hang: 'look' | 'create' | undefined
+  inUse = true
   dropped: () => void = () => {}
 
   async connect(): Promise<AnchorServer> {
@@ -31,7 +32,8 @@ class FakeServer {
         this.looks++
         this.#failIf('look')
         if (this.hang === 'look') await lost
-        const live = { confirmedFlushLsn: this.walEnd, restartLsn: this.walEnd, invalidation: undefined }
+        const at = { confirmedFlushLsn: this.walEnd, restartLsn: this.walEnd, invalidation: undefined }
+        const live = { ...at, active: this.inUse }
         return { now: new Date(), walEnd: this.walEnd, live, anchors: this.anchors }
       },
       create: async (name) => {
@@ -126,6 +128,40 @@ test('when the slot is no longer ours nothing is done or known any more, and the
   await pass(1500)
   expect(server.looks).toBeGreaterThan(before)
   expect(server.anchors).toHaveLength(1)
+})
+
+test('while the slot is let go of for a broker that takes nothing, nothing is made and the bound holds', async () => {
+  const { server, said } = start()
+  keeper.begin()
+  await pass(1000)
+  const [anchor] = server.anchors
+  server.inUse = false
+  keeper.watch()
+  // The live slot stands, and so does the only anchor that reaches back to it.
+  for (let n = 0; n < 30; n++) {
+    server.walEnd += BigInt(bytes) / 20n
+    await pass(1000)
+  }
+  expect(server.anchors).toEqual([anchor])
+  expect(keeper.sight).toMatchObject({ retainedBytes: (BigInt(bytes) * 3n) / 2n })
+  server.inUse = true
+  server.walEnd += BigInt(bytes)
+  await pass(2000)
+  expect(server.anchors, 'another bridge has the slot, and sees to it').toEqual([anchor])
+  server.inUse = false
+  await pass(2000)
+  expect([server.anchors, said('anchor slot dropped')]).toHaveProperty('0', [])
+  expect(said('anchor slot dropped')).toEqual([expect.stringContaining('"because":"bound"')])
+  keeper.begin()
+  await pass(2000)
+  expect(server.anchors).toHaveLength(1)
+})
+
+test('a process that does not hold the slot does not begin to watch', async () => {
+  const { server } = start()
+  keeper.watch()
+  await pass(5000)
+  expect(server.connects).toBe(0)
 })
 
 test('an end between two actions keeps the rest from being done', async () => {

@@ -43,7 +43,7 @@ class Simulation {
     const snapshot = this.snapshot < this.live ? this.snapshot : this.live
     const restartLsn = held > this.live - snapshot ? this.live - held : snapshot
     if (this.now - this.#snapshotAt >= 15_000) this.#writeSnapshot()
-    const live = { confirmedFlushLsn: this.live, restartLsn, invalidation: undefined }
+    const live = { confirmedFlushLsn: this.live, restartLsn, invalidation: undefined, active: true }
     const plan = planAnchors({
       now: new Date(this.now),
       slot,

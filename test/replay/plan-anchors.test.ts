@@ -27,7 +27,7 @@ function anchor(back: number, hours: number, changes: Partial<Anchor> = {}): Anc
 
 /** A window of 1000 MB and 24 hours, and a live slot that stands at the WAL end. */
 function plan(anchors: readonly Anchor[], changes: Partial<AnchorFacts> = {}) {
-  const live = { confirmedFlushLsn: walEnd, restartLsn: walEnd - 10n * MB, invalidation: undefined }
+  const live = { confirmedFlushLsn: walEnd, restartLsn: walEnd - 10n * MB, invalidation: undefined, active: true }
   return planAnchors({
     now,
     slot,
@@ -70,7 +70,14 @@ test.each([
   [
     'the live slot stands, and the broker is down',
     [anchor(900, 5)],
-    { live: { confirmedFlushLsn: walEnd - 900n * MB, restartLsn: walEnd - 910n * MB, invalidation: undefined } },
+    {
+      live: {
+        confirmedFlushLsn: walEnd - 900n * MB,
+        restartLsn: walEnd - 910n * MB,
+        invalidation: undefined,
+        active: true,
+      },
+    },
   ],
   ['there are three, and the second does not cover the window', [anchor(1450, 4), anchor(999, 3), anchor(500, 2)], {}],
   ['there is one of that second', [anchor(500, 0)], {}],
@@ -115,10 +122,17 @@ test('the faster WAL is written, the earlier one goes, and the sooner is the nex
 test.each([
   [
     'slot-retains',
-    { live: { confirmedFlushLsn: walEnd - 1300n * MB, restartLsn: walEnd - 1400n * MB, invalidation: undefined } },
+    {
+      live: {
+        confirmedFlushLsn: walEnd - 1300n * MB,
+        restartLsn: walEnd - 1400n * MB,
+        invalidation: undefined,
+        active: true,
+      },
+    },
   ],
   ['slot', { live: undefined }],
-  ['slot', { live: { confirmedFlushLsn: walEnd, restartLsn: undefined, invalidation: 'wal_removed' } }],
+  ['slot', { live: { confirmedFlushLsn: walEnd, restartLsn: undefined, invalidation: 'wal_removed', active: true } }],
   ['slot-name', { slot: 'x'.repeat(42) }],
   ['too-fast', { tickGrowth: 800_000_000 }],
 ])('where no anchor could last the window is degraded, and none is made: %s', (kind, changes) => {
@@ -175,6 +189,11 @@ test.each([
   ['not again within a sixteenth of the window', 400, 500, walEnd - 62n * MB, false],
   ['but after it', 400, 500, walEnd - 63n * MB, true],
 ])('a snapshot is asked for: %s', (_, back, gap, refreshedAt, refresh) => {
-  const live = { confirmedFlushLsn: walEnd, restartLsn: walEnd - BigInt(gap) * MB, invalidation: undefined }
+  const live = {
+    confirmedFlushLsn: walEnd,
+    restartLsn: walEnd - BigInt(gap) * MB,
+    invalidation: undefined,
+    active: true,
+  }
   expect(plan([anchor(back, 1)], { live, refreshedAt }).refresh).toBe(refresh)
 })

@@ -4,7 +4,7 @@ import { describeWindow } from '../../src/replay/replay-window.ts'
 
 const now = new Date('2026-01-31T12:00:00Z')
 const walEnd = 1000n
-const live = { confirmedFlushLsn: 990n, restartLsn: 900n, invalidation: undefined }
+const live = { confirmedFlushLsn: 990n, restartLsn: 900n, invalidation: undefined, active: true }
 
 function anchor(hour: string, lsn: bigint, changes: Partial<Anchor> = {}): Anchor {
   return {
