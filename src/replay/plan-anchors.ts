@@ -64,21 +64,22 @@ export interface AnchorPlan {
 
 export const anchors_max = 3
 /** Milliseconds between two ticks: the shortest while so much WAL is written that the usual would be too coarse. */
-const tick = { usual: 1000, shortest: 100, off: 30_000 }
-/** Bytes of WAL a millisecond that a tick is always ready for: what one busy connection writes. */
-const burst = 32_000
+const tick = { usual: 1000, shortest: 25, off: 30_000 }
+/** Bytes of WAL a millisecond that a tick is always ready for: what some busy connections write. */
+const burst = 62_500
 
 /**
  * Decides what is to be done with the anchors. Sizes are parts of `bytes`, B. An anchor is made every B/2, or half of
  * the time; the oldest goes when the second covers the window. Between two anchors lie less than 3/4 B, so the oldest
- * reaches 7/4 B at most in quiet water; it goes before it retains 2 B, whatever else is lost by that.
+ * retains 7/4 B at most in quiet water. What is left to 2 B is the reserve for what is written until the next look; under
+ * heavy load that is more, and the oldest goes early, whatever else is lost by that.
  */
 export function planAnchors(facts: AnchorFacts): AnchorPlan {
   const { anchors, window, walEnd } = facts
   if (window.time === 0 || window.bytes === 0) return turnOff(facts)
   const bytes = BigInt(window.bytes)
   const wait = waitFor(window.bytes, facts.walRate)
-  const reserve = max(bytes / 8n, 2n * BigInt(Math.ceil(facts.tickGrowth ?? 0)))
+  const reserve = max(bytes / 4n, 2n * BigInt(Math.ceil(facts.tickGrowth ?? 0)))
   const gone = (facts.known ?? []).filter((name) => !anchors.some((anchor) => anchor.name === name))
   let loss = gone.length > 0 ? lostToSomebody(gone) : facts.loss
   let left = anchors.toSorted(byPosition)

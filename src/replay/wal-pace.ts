@@ -1,7 +1,9 @@
 import type { Lsn } from '../base/lsn.ts'
 
-/** How much of what was the most still counts with the next look, when that shows less: load comes in bursts. */
-const kept = { rate: 0.8, growth: 0.95 }
+/** How much of the fastest rate still counts with the next look, when that shows less: load comes in bursts. */
+const rateKept = 0.8
+/** So long the most growth counts half, milliseconds: what held up one look will hold up another. */
+const growthHalfLife = 10_000
 
 /** How fast WAL grows of late, from looks at its end. Undefined before the second look. */
 export class WalPace {
@@ -25,7 +27,8 @@ export class WalPace {
     this.#last = { at, walEnd }
     if (last === undefined) return
     const grown = Math.max(0, Number(walEnd - last.walEnd))
-    this.#rate = Math.max(grown / Math.max(1, at - last.at), (this.#rate ?? 0) * kept.rate)
-    this.#growth = Math.max(grown, (this.#growth ?? 0) * kept.growth)
+    const elapsed = Math.max(1, at - last.at)
+    this.#rate = Math.max(grown / elapsed, (this.#rate ?? 0) * rateKept)
+    this.#growth = Math.max(grown, (this.#growth ?? 0) * 0.5 ** (elapsed / growthHalfLife))
   }
 }

@@ -38,7 +38,7 @@ class Simulation {
     this.live = liveTo
     const seen = Number(grown) / this.wait
     this.rate = Math.max(seen, (this.rate ?? 0) * 0.8)
-    this.growth = Math.max(Number(grown), this.growth * 0.95)
+    this.growth = Math.max(Number(grown), this.growth * 0.5 ** (this.wait / 10_000))
     // PostgreSQL writes one every 15 seconds; what is written now counts with the next tick.
     const snapshot = this.snapshot < this.live ? this.snapshot : this.live
     const restartLsn = held > this.live - snapshot ? this.live - held : snapshot
@@ -116,7 +116,7 @@ test('at rates that do not jump by more than the reserve, no anchor retains twic
       for (const { rate: aim, ticks } of load) {
         for (let tick = 0; tick < ticks; tick++) {
           // Load rises by a third a tick at most; a burst from rest is half of the smallest reserve.
-          rate = Math.min(aim, Math.max((rate * 4) / 3, (bytes / 16 / server.wait) * 1000))
+          rate = Math.min(aim, Math.max((rate * 4) / 3, (bytes / 8 / server.wait) * 1000))
           const grown = BigInt(Math.round((rate * server.wait) / 1000))
           server.tick(grown, server.walEnd + grown, 0n)
           assert.ok(server.coversWindow, 'the window is not whole')
@@ -144,7 +144,7 @@ test('whatever the live slot does, with outages of the broker and long transacti
       const start = { now: server.now, walEnd: server.walEnd }
       for (const { grown: parts, liveMoves, held, ticks } of history) {
         for (let tick = 0; tick < ticks; tick++) {
-          const grown = (BigInt(bytes) / 8n / 100n) * BigInt(parts)
+          const grown = (BigInt(bytes) / 4n / 100n) * BigInt(parts)
           const target = server.live + (BigInt(bytes) / 800n) * BigInt(liveMoves)
           const end = server.walEnd + grown
           server.tick(grown, target < end ? target : end, BigInt(held))

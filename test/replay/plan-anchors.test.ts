@@ -102,8 +102,8 @@ test('of several that are no longer needed all go at once, the oldest first', ()
 })
 
 test('an anchor goes before it retains twice the bytes, also the only one, also the youngest', () => {
-  const held = { restartLsn: walEnd - 1876n * MB }
-  expect(plan([anchor(400, 1, { ...held, restartLsn: walEnd - 1875n * MB })]).drops).toEqual([])
+  const held = { restartLsn: walEnd - 1751n * MB }
+  expect(plan([anchor(400, 1, { ...held, restartLsn: walEnd - 1750n * MB })]).drops).toEqual([])
   const only = plan([anchor(400, 1, held)])
   expect(reasons(only)).toEqual(['bound'])
   expect(only.loss).toMatchObject({ kind: 'bound', text: expect.stringContaining('2000000000 bytes') })
@@ -114,9 +114,9 @@ test('the faster WAL is written, the earlier one goes, and the sooner is the nex
   const one = anchor(1500, 2)
   expect(plan([one], { walRate: 10_000, tickGrowth: 10_000_000 })).toMatchObject({ drops: [], wait: 1000 })
   expect(plan([one], { walRate: 250_000, tickGrowth: 62_000_000 })).toMatchObject({ drops: [], wait: 250 })
-  expect(plan([one], { walRate: 2_000_000, tickGrowth: 240_000_000 })).toMatchObject({ drops: [], wait: 100 })
+  expect(plan([one], { walRate: 4_000_000, tickGrowth: 240_000_000 })).toMatchObject({ drops: [], wait: 25 })
   expect(plan([one], { tickGrowth: 250_000_000 })).toMatchObject({ drops: [{ because: 'bound' }] })
-  expect(plan([one], { walRate: undefined })).toMatchObject({ wait: 100 })
+  expect(plan([one], { walRate: undefined })).toMatchObject({ wait: 25 })
 })
 
 test.each([
