@@ -3,13 +3,14 @@ import { formatLsn } from '../base/lsn.ts'
 import { parseTableName } from '../base/sql.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import { resolveColumns } from '../routing/column-map.ts'
-import type { CheckpointsOptions } from '../setup/stored-checkpoints.ts'
+import type { CheckpointsOptions, SourceReach } from '../setup/stored-checkpoints.ts'
 import { type CliContext, type ExitCode, exitCodes, printData, printJson, printNote } from './context.ts'
 import { addConfigOptions, type ConfigFlags, loadFor } from './options.ts'
 import { formatTable } from './table.ts'
 
 interface CheckpointsFlags extends ConfigFlags {
   readonly json?: boolean
+  readonly reach?: boolean
   readonly limit: number
 }
 
@@ -18,7 +19,8 @@ export function addCheckpointsCommand(program: Command, context: CliContext, fin
     .command('checkpoints')
     .description('the stored LSNs, when each was stored and what can be replayed from it, newest first')
     .option('--limit <count>', 'how many to list', parseLimit, 20)
-    .option('--json', 'print a JSON array')
+    .option('--reach', 'only how far back each source reaches')
+    .option('--json', 'print a JSON array; with --reach an object')
     // Else the flags of mark and unmark, which have the same names, would be taken for those of the list.
     .enablePositionalOptions()
     .addHelpText(
@@ -55,18 +57,24 @@ async function list(context: CliContext, flags: CheckpointsFlags): Promise<ExitC
   const loaded = await loadFor(context, flags)
   const { listCheckpoints } = await import('../setup/stored-checkpoints.ts')
   const { entries, reach } = await listCheckpoints({ ...(await optionsOf(loaded)), limit: flags.limit })
-  if (flags.json === true) {
-    printJson(context, entries)
-    return exitCodes.done
+  const reachLines = Object.entries(reach).map(([source, one]) => `${source}: ${reachText(one)}`)
+  if (flags.json === true) printJson(context, flags.reach === true ? reach : entries)
+  else if (flags.reach === true) for (const line of reachLines) printData(context, line)
+  else {
+    const lines = entries.map(({ replayable, ...entry }) => ({
+      ...entry,
+      replayable: replayable.length === 0 ? 'neither' : replayable.join(', '),
+    }))
+    if (lines.length > 0) printData(context, formatTable(lines))
+    else printNote(context, `no checkpoint of slot ${loaded.config.source.slot} is stored yet`)
+    for (const line of reachLines) printNote(context, line)
   }
-  const lines = entries.map(({ replayable, ...entry }) => ({
-    ...entry,
-    replayable: replayable.length === 0 ? 'neither' : replayable.join(', '),
-  }))
-  if (lines.length > 0) printData(context, formatTable(lines))
-  else printNote(context, `no checkpoint of slot ${loaded.config.source.slot} is stored yet`)
-  for (const text of reach) printNote(context, text)
   return exitCodes.done
+}
+
+function reachText({ lsn, slot, why }: SourceReach): string {
+  if (lsn === null) return why ?? 'nothing'
+  return slot === null ? `back to ${lsn}` : `back to ${lsn} (slot ${slot})`
 }
 
 async function markCommand(context: CliContext, name: string, flags: ConfigFlags, json: boolean): Promise<ExitCode> {

@@ -36,7 +36,9 @@ export class Progress {
     const columns = this.#context.stderr.columns ?? 80
     const width = Math.max(0, Math.min(barWidth, columns - text.length - 4))
     const filled = Math.round(Math.min(1, Math.max(0, fraction ?? 0)) * width)
-    const bar = width < barWidth_least ? '' : `[${'#'.repeat(filled)}${'.'.repeat(width - filled)}] `
+    // An empty one would say that nothing is done.
+    const bar =
+      width < barWidth_least || fraction === undefined ? '' : `[${'#'.repeat(filled)}${'.'.repeat(width - filled)}] `
     this.#context.stderr.write(`\r${(bar + this.#context.scrub(text)).slice(0, columns - 1)}\u001b[K`)
     this.#bar = true
   }

@@ -4,16 +4,16 @@ import type { RoutedEvent } from '../routing/routing.ts'
 
 /**
  * How far along the range a replay is, from 0 to 1; `expected`: how many rows it will read, about, where that is known.
- * Otherwise by LSN, of which other tables of the cluster use up most.
+ * Otherwise by LSN, of which other tables of the cluster use up most; undefined for the table, whose rows have none.
  */
 export function fractionOf(
   { range, source }: ReplayPlan,
   progress: ReplayProgress,
   expected: number | undefined,
-): number {
+): number | undefined {
   // The estimate may be too low.
   if (expected !== undefined && expected > 0) return Math.min(0.99, progress.read / expected)
-  if (source === 'table') return 0
+  if (source === 'table') return undefined
   const { from, to } = range
   const whole = to.lsn - from.lsn
   if (whole <= 0n) return 1
@@ -21,20 +21,26 @@ export function fractionOf(
   return Math.min(1, Math.max(0, Number(reached) / Number(whole)))
 }
 
-/** `12,345 events, 2,100/s, 45 %, 12 s left, at 16/B374D848`. Rates are events settled a second since the start. */
+/**
+ * `12,345 events, 2,100/s, 45 %, 12 s left, at 16/B374D848`; without share and time left where `fraction` is not known.
+ * Rates are events settled a second since the start.
+ */
 export function progressText(
-  fraction: number,
+  fraction: number | undefined,
   progress: ReplayProgress,
   elapsed_s: number,
   began: ReplayProgress,
 ): string {
   const done = settledOf(progress) - settledOf(began)
   const rate = elapsed_s > 0 ? Math.round(done / elapsed_s) : 0
+  const share = fraction === undefined ? '' : `, ${Math.floor(fraction * 100)} %`
   const left =
-    fraction > 0.01 && fraction < 0.99 ? `, ${formatSeconds((elapsed_s * (1 - fraction)) / fraction)} left` : ''
+    fraction !== undefined && fraction > 0.01 && fraction < 0.99
+      ? `, ${formatSeconds((elapsed_s * (1 - fraction)) / fraction)} left`
+      : ''
   const dead = progress.dead > 0 ? `, ${countOf(progress.dead, 'dead letter')}` : ''
   const at = progress.settled.lsn > 1n ? `, at ${formatLsn(progress.settled.lsn)}` : ''
-  return `${countOf(settledOf(progress), 'event')}, ${formatCount(rate)}/s, ${Math.floor(fraction * 100)} %${left}${dead}${at}`
+  return `${countOf(settledOf(progress), 'event')}, ${formatCount(rate)}/s${share}${left}${dead}${at}`
 }
 
 function settledOf({ published, dead, dropped }: ReplayProgress): number {

@@ -12,7 +12,10 @@ export interface StopSignals {
 export function stopOnSignals(
   context: CliContext,
   onAbort: () => void,
-  { text = 'stopping after this batch', onAsked = () => {} }: { text?: string; onAsked?: () => void } = {},
+  {
+    text = 'stopping after this batch',
+    onAsked = () => {},
+  }: { text?: string | (() => string); onAsked?: () => void } = {},
 ): StopSignals {
   let asked = false
   const onSignal = () => {
@@ -21,7 +24,7 @@ export function stopOnSignals(
       process.exit(exitCodes.failed)
     }
     asked = true
-    printNote(context, `\n${text}`)
+    printNote(context, `\n${typeof text === 'string' ? text : text()}`)
     onAsked()
   }
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal)

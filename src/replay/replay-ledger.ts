@@ -46,8 +46,11 @@ export class ReplayLedger {
     await this.#run('recording the replay', (client) => insertReplay(client, { ...record, id, slot }, start))
   }
 
-  /** Takes up one that is not done. Rejects with REPLAY_RUNNING or USAGE. */
-  async resume(): Promise<ReplayRecord> {
+  /**
+   * What is recorded of one that is not done; from here on no other process can take it up. Its state stays as it is
+   * until resume(). Rejects with REPLAY_RUNNING or USAGE.
+   */
+  async read(): Promise<ReplayRecord> {
     const { id, slot } = this.#options
     return this.#run('reading the replay', async (client) => {
       const record = await readReplay(client, slot, id)
@@ -58,9 +61,13 @@ export class ReplayLedger {
         )
       }
       if (record.state === 'done') throw new BridgeError('USAGE', `replay ${id} is done: there is nothing to resume`)
-      await setReplayState(client, id, 'running')
       return record
     })
+  }
+
+  /** Records that it runs again; the error that it had is forgotten. Rejects with a BridgeError. */
+  async resume(): Promise<void> {
+    await this.#run('recording the replay', (client) => setReplayState(client, this.#options.id, 'running'))
   }
 
   /** Rejects with a BridgeError when it is no longer this process's to run, or cannot be stored. */

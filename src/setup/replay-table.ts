@@ -5,10 +5,9 @@ import { quoteIdent, quoteTable } from '../base/sql.ts'
 import { findSnapshotAfter, findSnapshotBefore, type Lineage } from '../checkpoint/history-snapshots.ts'
 import type { ReplayPlan } from '../replay/replay-record.ts'
 import { namesOf } from '../routing/column-map.ts'
-import { countTableSql, type TableRange } from '../source/table-query.ts'
+import type { TableRange } from '../source/table-query.ts'
 import type { TableReach } from './choose-source.ts'
 import type { OutboxNames } from './outbox-guard.ts'
-import { inspectReadableTable } from './readable-table.ts'
 import type { ReplayFacts } from './replay-facts.ts'
 import { type OutboxSource, readRetentionFloor, readTableReach } from './table-reach.ts'
 
@@ -92,13 +91,6 @@ export async function requireTableStart(
     'REPLAY_OUT_OF_REACH',
     `rows of ${quoteTable(table)} that committed below ${formatLsn(floor)} were deleted by outbox.retention, expected all from ${formatLsn(from)} on`,
   )
-}
-
-/** How many rows a replay from the table will read. Errors are those of the client. */
-export async function countReplayRows(client: PostgresClient, names: OutboxNames, plan: ReplayPlan): Promise<number> {
-  const table = await inspectReadableTable(client, names)
-  const { rows } = await client.query({ text: countTableSql(table, tableRangeOf(plan)) })
-  return Number(rows[0]!.rows)
 }
 
 /** The rows of a plan. `after`: the sort key to go on at. */

@@ -26,10 +26,19 @@ export interface StoredCheckpoint {
   readonly timeline: number
 }
 
+/** How far back a source reaches; LSNs are text. */
+export interface SourceReach {
+  /** A replay can start there and above; null where it can start nowhere. */
+  readonly lsn: string | null
+  /** The slot that keeps the WAL from there on; null for the table. */
+  readonly slot: string | null
+  /** Why it reaches back to nothing; null where it does. */
+  readonly why: string | null
+}
+
 export interface StoredCheckpoints {
   readonly entries: readonly StoredCheckpoint[]
-  /** A sentence for each source: how far back it reaches, or why it does not. */
-  readonly reach: readonly string[]
+  readonly reach: Readonly<Record<ReplaySource, SourceReach>>
 }
 
 export interface CheckpointsOptions extends OutboxSource {
@@ -54,12 +63,20 @@ export function listCheckpoints(options: CheckpointsOptions & { readonly limit: 
     const reach = { wal, table: 'from' in table ? table.from : undefined }
     return {
       entries: entries.map((entry) => describe(entry, replayableFrom(entry, reach, server, stored))),
-      reach: [
-        wal === undefined
-          ? `wal: no slot of ${slot} can be streamed from`
-          : `wal: back to ${formatLsn(wal)} (slot ${slots.find((one) => one.confirmedFlushLsn === wal)!.name})`,
-        'from' in table ? `table: back to ${formatLsn(table.from)}` : `table: ${table.why}`,
-      ],
+      reach: {
+        wal:
+          wal === undefined
+            ? { lsn: null, slot: null, why: `no slot of ${slot} can be streamed from` }
+            : {
+                lsn: formatLsn(wal),
+                slot: slots.find((one) => one.confirmedFlushLsn === wal)!.name,
+                why: null,
+              },
+        table:
+          'from' in table
+            ? { lsn: formatLsn(table.from), slot: null, why: null }
+            : { lsn: null, slot: null, why: table.why },
+      },
     }
   })
 }

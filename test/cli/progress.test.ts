@@ -9,10 +9,10 @@ function stage(terminal: { isTTY?: boolean; columns?: number }) {
   let now = 0
   const progress = new Progress(context, () => now)
   return {
-    show(text: string, fraction = 0.5, after = 6000) {
+    show(text: string, fraction: number | 'unknown' = 0.5, after = 6000) {
       now += after
       written = ''
-      progress.show(() => ({ fraction, text }))
+      progress.show(() => ({ fraction: fraction === 'unknown' ? undefined : fraction, text }))
       return written
     },
     clear() {
@@ -36,6 +36,12 @@ test('on a terminal it is a bar in one line that is written over', () => {
   expect(show('7 events', 0.5)).toBe(`\r[${'#'.repeat(15)}${'.'.repeat(15)}] 7 events\u001b[K`)
   expect(clear()).toBe('\r\u001b[2K')
   expect(clear()).toBe('')
+})
+
+test('there is no bar where it is not known how far it is: an empty one would say that nothing is done', () => {
+  const { show, clear } = stage({ isTTY: true, columns: 100 })
+  expect(show('7 events', 'unknown')).toBe('\r7 events\u001b[K')
+  expect(clear()).toBe('\r\u001b[2K')
 })
 
 test.each([120, 80, 60, 40, 20])(

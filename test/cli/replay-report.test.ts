@@ -26,10 +26,10 @@ test('a replay is as far as the rows that it has read, which never makes it done
   expect(fractionOf(plan, progress({ read: 1100 }), 1000)).toBe(0.99)
 })
 
-test('where no count is known the WAL is measured by LSN, and the table not at all', () => {
+test('where no count is known the WAL is measured by LSN, and how far the table is cannot be told', () => {
   expect(fractionOf(plan, progress({ settled: { lsn: 0x1400n, partial: null } }), undefined)).toBe(0.25)
   expect(fractionOf(plan, progress({ settled: { lsn: 0x0n, partial: null } }), undefined)).toBe(0)
-  expect(fractionOf({ ...plan, source: 'table' }, progress({ read: 7 }), undefined)).toBe(0)
+  expect(fractionOf({ ...plan, source: 'table' }, progress({ read: 7 }), undefined)).toBeUndefined()
 })
 
 test('progress says count, rate, share and time left; rates are of this run alone', () => {
@@ -37,6 +37,12 @@ test('progress says count, rate, share and time left; rates are of this run alon
   const now = progress({ published: 3000, dead: 1, settled: { lsn: 0x1800n, partial: null } })
   expect(progressText(0.5, now, 10, began)).toBe('3,001 events, 200/s, 50 %, 10 s left, 1 dead letter, at 0/1800')
   expect(progressText(0, progress(), 0, progress())).toBe('0 events, 0/s, 0 %, at 0/1000')
+})
+
+test('how far it is and how long it takes are left out where that is not known', () => {
+  const nowhere = { settled: { lsn: 0n, partial: null } }
+  const now = progress({ published: 3000, dead: 1, ...nowhere })
+  expect(progressText(undefined, now, 10, progress(nowhere))).toBe('3,001 events, 300/s, 1 dead letter')
 })
 
 test('a range is told by its LSNs and by what narrows it', () => {

@@ -84,11 +84,12 @@ test('one process runs a replay; when it is gone another takes up where it was',
   await first.begin(record, start)
   await first.store(progress)
   const { ledger: second } = ledger('two')
-  await expect(second.resume()).rejects.toMatchObject({ code: 'REPLAY_RUNNING' })
+  await expect(second.read()).rejects.toMatchObject({ code: 'REPLAY_RUNNING' })
   // As a process that was killed: its connection ends, its row stays.
   await first.close()
-  const taken = await second.resume()
+  const taken = await second.read()
   expect(taken.progress).toEqual(progress)
+  await second.resume()
   expect(await readReplay(client, 'slot', 'two')).toMatchObject({ state: 'running', locked: true })
   await second.end('stopped')
   await second.close()
@@ -113,9 +114,27 @@ test('what is done, or was ended by somebody else, is neither stored nor resumed
   expect(await readReplay(client, 'slot', 'four')).toMatchObject({ state: 'done', errorCode: null })
   await own.close()
   const { ledger: again } = ledger('four')
-  await expect(again.resume()).rejects.toMatchObject({ code: 'USAGE' })
+  await expect(again.read()).rejects.toMatchObject({ code: 'USAGE' })
   await again.close()
   const { ledger: none } = ledger('none')
-  await expect(none.resume()).rejects.toMatchObject({ code: 'USAGE' })
+  await expect(none.read()).rejects.toMatchObject({ code: 'USAGE' })
   await none.close()
+})
+
+test('the error of a replay stays until it is taken up again: reading it holds the lock and changes nothing', async () => {
+  const { ledger: own } = ledger('five')
+  await own.begin(record, start)
+  await own.end('failed', new BridgeError('SINK_UNREACHABLE', 'away'))
+  await own.close()
+  const { ledger: again } = ledger('five')
+  await again.read()
+  const failed = { state: 'failed', errorCode: 'SINK_UNREACHABLE', errorText: 'away', locked: true }
+  expect(await readReplay(client, 'slot', 'five')).toMatchObject(failed)
+  await again.resume()
+  expect(await readReplay(client, 'slot', 'five')).toMatchObject({
+    state: 'running',
+    errorCode: null,
+    finishedAt: null,
+  })
+  await again.close()
 })

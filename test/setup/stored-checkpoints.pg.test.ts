@@ -11,6 +11,7 @@ import {
   markCheckpoint,
   unmarkCheckpoint,
 } from '../../src/setup/stored-checkpoints.ts'
+import { runCommand } from '../support/bridge-process.ts'
 import { type FreshDatabase, freshDatabase, uniqueName } from '../support/services.ts'
 
 let database: FreshDatabase
@@ -53,10 +54,10 @@ test('init stores the first LSN, which the slot reaches back to, and the table d
     expect.objectContaining({ kind: 'start', events: 0, timeline: expect.any(Number), replayable: ['wal'] }),
   ])
   // Its snapshot was taken after the slot was made, so the table reaches back to a little above.
-  expect(reach).toEqual([
-    `wal: back to ${entries[0]!.lsn} (slot ${options.slot})`,
-    `table: back to ${entries[0]!.snapshotWalEnd}`,
-  ])
+  expect(reach).toEqual({
+    wal: { lsn: entries[0]!.lsn, slot: options.slot, why: null },
+    table: { lsn: entries[0]!.snapshotWalEnd, slot: null, why: null },
+  })
 })
 
 test('a mark keeps the present stored LSN, once under each name', async () => {
@@ -102,14 +103,28 @@ test('what the WAL no longer has comes from the table, down to what retention de
     entry.systemIdentifier,
   ])
   expect(await replayable()).toEqual([])
-  expect((await list()).reach[1]).toBe(`table: back to ${floor}`)
+  expect((await list()).reach.table.lsn).toBe(floor)
 })
 
 test('a table that cannot be read again says why', async () => {
   const reach = async (changes: Partial<CheckpointsOptions>) =>
-    (await listCheckpoints({ ...options, ...changes, limit: 10 })).reach[1]
+    (await listCheckpoints({ ...options, ...changes, limit: 10 })).reach.table.why
   expect(await reach({ table: { schema: 'public', name: 'gone' } })).toMatch(/"gone" does not exist/)
   expect(await reach({ columns: { ...options.columns, created_at: null, transaction_id: null } })).toMatch(
     /neither a transaction_id nor a created_at/,
   )
+})
+
+test('the command prints how far back each source reaches, as text and as JSON; its list stays an array', async () => {
+  const { reach } = await list()
+  const env = {
+    ...{ WAL2RABBIT_SOURCE_URL: options.url, WAL2RABBIT_SOURCE_SLOT: options.slot },
+    WAL2RABBIT_SINK_URL: 'amqp://127.0.0.1:1',
+  }
+  const printed = async (...args: string[]) => (await runCommand(['checkpoints', ...args], env)).stdout
+  expect(JSON.parse(await printed('--reach', '--json'))).toEqual(reach)
+  expect(await printed('--reach')).toBe(
+    `wal: back to ${reach.wal.lsn} (slot ${options.slot})\ntable: back to ${reach.table.lsn}\n`,
+  )
+  expect(JSON.parse(await printed('--json'))).toEqual((await list()).entries)
 })
