@@ -140,7 +140,9 @@ function report(context: CliContext, { id, plan }: Replay, progress: ReplayProgr
   }
   if (progress.dead > 0) printNote(context, `its dead letters: wal2rabbit dead-letters list --replay ${id}`)
   if (outcome === 'done') return
-  printNote(context, `to go on without a repeat: wal2rabbit replay --resume ${id}`)
+  // The rows of one transaction and one time have one key: a read that goes on there has all of them again.
+  const repeats = plan.source === 'wal' || progress.read === 0 ? 'without a repeat' : 'with the last transaction again'
+  printNote(context, `to go on ${repeats}: wal2rabbit replay --resume ${id}`)
   if (next !== null)
     printNote(
       context,
