@@ -2,6 +2,7 @@ import { BridgeError } from '../base/errors.ts'
 import { formatLsn, type Lsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { type CheckpointRow, checkpointColumnsSql, parseCheckpointRow } from '../checkpoint/checkpoint-row.ts'
+import type { Lineage } from '../checkpoint/history-snapshots.ts'
 import { clusterProblem } from '../checkpoint/resume.ts'
 import { readServerFacts, type ServerFacts } from '../checkpoint/server-facts.ts'
 import type { TimelineSwitch } from '../checkpoint/timeline-history.ts'
@@ -72,4 +73,8 @@ export function isInHistory(
   if (entry.timeline === server.timeline) return true
   const left = timelineHistory.find(({ timeline }) => timeline === entry.timeline)
   return left !== undefined && entry.lsn <= left.switchLsn
+}
+
+export function lineageOf({ server, timelineHistory }: Pick<ReplayFacts, 'server' | 'timelineHistory'>): Lineage {
+  return { systemIdentifier: server.systemIdentifier, timeline: server.timeline, timelineHistory }
 }
