@@ -3,9 +3,10 @@ import { formatLsn, type Lsn, noLsn, parseLsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { findMark } from '../checkpoint/checkpoint-history.ts'
 import { findWalEndBefore, findWalEndBehind } from '../checkpoint/history-times.ts'
+import { describePosition } from '../checkpoint/positions.ts'
 import type { Position } from '../replay/position.ts'
 import { walFloor } from '../replay/reach.ts'
-import { isInHistory, lineageOf, type ReplayFacts } from './replay-facts.ts'
+import { isInHistory, lineageOf, type ReplayFacts, settledEnd } from './replay-facts.ts'
 
 /** A place in the stream. As a start: commits at `lsn` or above, less the first `rows` of the transaction at `lsn`. */
 export interface Place {
@@ -26,7 +27,7 @@ export type FindEvent = (
 export interface LocateContext {
   readonly client: PostgresClient
   readonly facts: ReplayFacts
-  /** Looks through the WAL, from an LSN or from as far back as it reaches, up to the stored LSN. */
+  /** Looks through the WAL, from an LSN or from as far back as it reaches, up to what the live stream has settled. */
   readonly findEvent: FindEvent
   /** Of the outbox row with this id, its transaction as xid8 text; undefined when there is no such row or column. */
   readonly transactionOf: (id: string) => Promise<string | undefined>
@@ -37,13 +38,13 @@ const rowMargin = 60_000
 const rowMarginLeast = 1000
 
 /**
- * Where a position starts. Rejects with POSITION_UNKNOWN, POSITION_AHEAD (at or above the stored LSN, or in the future),
+ * Where a position starts. Rejects with POSITION_UNKNOWN, POSITION_AHEAD (not settled by the live stream, or in the future),
  * or TIMELINE_DIVERGED (a mark of a timeline that was left). A time before everything that is stored is at 0/0.
  */
 export async function locateStart(context: LocateContext, position: Position, flag: string): Promise<Place> {
   switch (position.kind) {
     case 'lsn':
-      return atOrBelowStored(context.facts, { lsn: position.lsn, rows: 0 }, flag)
+      return withinSettled(context.facts, { lsn: position.lsn, rows: 0 }, flag)
     case 'mark':
       return atMark(context, position.name, flag)
     case 'time':
@@ -64,14 +65,15 @@ export async function locateEnd(context: LocateContext, position: Position, flag
   const { facts, client } = context
   switch (position.kind) {
     case 'lsn':
-      return atOrBelowStored(facts, { lsn: position.lsn, rows: 0 }, flag)
+      return withinSettled(facts, { lsn: position.lsn, rows: 0 }, flag)
     case 'mark':
       return atMark(context, position.name, flag)
     case 'time': {
       await refuseFuture(context, position.time, flag)
-      const stored = facts.checkpoint.position.lsn
-      const lsn = (await findWalEndBehind(client, facts.slot, position.time, lineageOf(facts))) ?? stored
-      return { lsn: lsn < stored ? lsn : stored, rows: 0, time: position.time }
+      const settled = settledEnd(facts)
+      const lsn = await findWalEndBehind(client, facts.slot, position.time, lineageOf(facts))
+      const end = lsn === undefined || lsn > settled.lsn ? settled : { lsn, rows: 0 }
+      return { ...end, time: position.time }
     }
     case 'event': {
       const found = await positionOfEvent(context, position.id)
@@ -84,11 +86,13 @@ export async function locateEnd(context: LocateContext, position: Position, flag
   }
 }
 
-function atOrBelowStored({ checkpoint, server }: ReplayFacts, place: Place, flag: string): Place {
+/** Also an LSN between the stored one and the transaction that is settled in part: nothing else committed there. */
+function withinSettled(facts: ReplayFacts, place: Place, flag: string): Place {
   const { lsn } = place
-  const stored = checkpoint.position.lsn
-  if (lsn <= stored) return place
-  const beyond = lsn > server.walEnd ? `the WAL end ${formatLsn(server.walEnd)}` : `the stored LSN ${formatLsn(stored)}`
+  if (lsn <= settledEnd(facts).lsn) return place
+  const { walEnd } = facts.server
+  const beyond =
+    lsn > walEnd ? `the WAL end ${formatLsn(walEnd)}` : `the stored LSN ${describePosition(facts.checkpoint.position)}`
   throw new BridgeError('POSITION_AHEAD', `${flag} ${formatLsn(lsn)} lies beyond ${beyond}`)
 }
 
@@ -104,7 +108,7 @@ async function atMark({ client, facts }: LocateContext, name: string, flag: stri
       `${flag}: mark ${name} is LSN ${formatLsn(mark.lsn)} of timeline ${mark.timeline} of system ${mark.systemIdentifier}, which is not in the history of the server (timeline ${server.timeline} of system ${server.systemIdentifier})`,
     )
   }
-  return atOrBelowStored(facts, { lsn: mark.lsn, rows: 0 }, `${flag} (mark ${name})`)
+  return withinSettled(facts, { lsn: mark.lsn, rows: 0 }, `${flag} (mark ${name})`)
 }
 
 /** 0/0 where the history begins later. */

@@ -1,6 +1,7 @@
 import type pg from 'pg'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { formatLsn, type Lsn } from '../../src/base/lsn.ts'
+import { isEmptyRange } from '../../src/replay/range.ts'
 import { columnPresets } from '../../src/routing/column-map.ts'
 import { connectControl, endControl } from '../../src/setup/connect.ts'
 import { runInit } from '../../src/setup/init.ts'
@@ -56,6 +57,76 @@ async function entryAt(snapshotWalEnd: Lsn, storedAt = '2001-01-31 12:00:00'): P
     values: [slot, storedAt, formatLsn(snapshotWalEnd), systemIdentifier, timeline],
   })
 }
+
+describe('the live stream is inside of a transaction of which 5 rows are settled', () => {
+  let stored: Lsn
+  let commitLsn: Lsn
+
+  beforeEach(() => {
+    stored = facts.checkpoint.position.lsn
+    commitLsn = stored + 64n
+    settle({ commitLsn, rows: 5 })
+  })
+
+  function settle(partial: { commitLsn: Lsn; rows: number }): void {
+    facts = { ...facts, checkpoint: { ...facts.checkpoint, position: { lsn: stored, partial } } }
+  }
+
+  const range = async (from: string, to?: string, findEvent = nowhere) =>
+    (await plan(from, to, { findEvent })).plan.range
+
+  // They were in neither: not below the stored LSN, and not the live stream's to deliver any more.
+  test('these rows belong to a replay without --to', async () => {
+    expect(await range(formatLsn(stored))).toMatchObject({
+      from: { lsn: stored, rows: 0 },
+      to: { lsn: commitLsn, rows: 5 },
+    })
+  })
+
+  test('as a start: its commit LSN, and an event among these rows; as an end as well', async () => {
+    const among: FindEvent = async () => ({ commitLsn, ordinal: 3 })
+    const end = { lsn: commitLsn, rows: 5 }
+    expect(await range(formatLsn(commitLsn))).toMatchObject({ from: { lsn: commitLsn, rows: 0 }, to: end })
+    expect(await range('event:a', undefined, among)).toMatchObject({ from: { lsn: commitLsn, rows: 3 }, to: end })
+    expect((await range(formatLsn(stored), formatLsn(commitLsn))).to).toEqual({ lsn: commitLsn, rows: 0 })
+    expect((await range(formatLsn(stored), 'event:a', among)).to).toEqual({ lsn: commitLsn, rows: 4 })
+  })
+
+  test('a time that lies behind all that is stored ends with these rows', async () => {
+    const { now } = (await client.query('SELECT clock_timestamp() AS now')).rows[0]
+    expect((await range(formatLsn(stored), now.toISOString())).to).toEqual({ lsn: commitLsn, rows: 5 })
+  })
+
+  test('what comes behind its commit LSN lies ahead', async () => {
+    await expect(plan(formatLsn(commitLsn + 1n))).rejects.toMatchObject({
+      code: 'POSITION_AHEAD',
+      message: expect.stringContaining(`and 5 rows of ${formatLsn(commitLsn)}`),
+    })
+  })
+
+  test('of a transaction that a promotion cut off no row belongs to a replay', async () => {
+    const timelineHistory = [{ timeline: facts.checkpoint.timeline, switchLsn: commitLsn }]
+    facts = { ...facts, server: { ...facts.server, timeline: facts.server.timeline + 1 }, timelineHistory }
+    expect((await range(formatLsn(stored))).to).toEqual({ lsn: stored, rows: 0 })
+    await expect(plan(formatLsn(commitLsn))).rejects.toMatchObject({ code: 'POSITION_AHEAD' })
+  })
+
+  test('from the table the whole transaction is in, also where an entry ends at its commit LSN', async () => {
+    await entryAt(stored)
+    // As if it had been written before the transaction got its id.
+    await entryAt(commitLsn)
+    const { xid } = (await client.query('SELECT pg_current_xact_id()::text AS xid')).rows[0]
+    await entryAt(commitLsn + 100n)
+    const text = 'SELECT pg_visible_in_snapshot($1::xid8, $2::pg_snapshot) AS visible'
+    // From its commit LSN on too, which once was an empty range.
+    for (const from of [stored, commitLsn]) {
+      const found = (await plan(formatLsn(from), undefined, { source: 'table' })).plan
+      expect((await client.query(text, [xid, found.toSnapshot])).rows[0]).toEqual({ visible: true })
+      expect(found.range).toMatchObject({ from: { lsn: from, rows: 0 }, to: { lsn: commitLsn + 1n, rows: 0 } })
+      expect(isEmptyRange(found.range)).toBe(false)
+    }
+  })
+})
 
 // By time the entry at 0/300 was a minute and more older than the last one; it was written five seconds before it.
 test('a start some way before an event that only the table has goes by the order of the WAL', async () => {
