@@ -8,6 +8,7 @@ import type { ReplayPlan, ReplaySource } from '../replay/replay-record.ts'
 import { chooseSource } from './choose-source.ts'
 import { type FindEvent, type LocateContext, locateEnd, locateStart, type Place } from './locate-position.ts'
 import { isInHistory, type ReplayFacts, settledEnd } from './replay-facts.ts'
+import { listReplaySlots } from './replay-slots.ts'
 import { readTableStart, snapshotBehind, timeBehind, transactionOfEvent } from './replay-table.ts'
 import type { OutboxSource } from './table-reach.ts'
 
@@ -42,20 +43,17 @@ export async function planReplay(options: PlanOptions): Promise<PlannedReplay> {
   }
   const from = await locateStart(context, parsePosition(options.from, '--from'), '--from')
   const to = await endOf(context, options.to)
-  if (to.lsn < from.lsn || (to.lsn === from.lsn && to.rows < from.rows)) {
-    throw new BridgeError(
-      'USAGE',
-      `--to ${options.to ?? formatLsn(to.lsn)} (${formatLsn(to.lsn)}) lies before --from ${options.from} (${formatLsn(from.lsn)})`,
-    )
-  }
+  refuseReversed(options, from, to)
+  // Looking for an event takes minutes, in which anchors move on.
+  const slots = await listReplaySlots(client, facts.slot)
   const reach = await readTableStart(client, facts, table, from.lsn, from.time)
   const source = chooseSource({
     asked: options.source,
     start: options.from,
     from: from.lsn,
-    walReaches: baseSlotFor(facts.slots, from.lsn) !== undefined,
-    walFloor: walFloor(facts.slots),
-    walSince: walSince(facts),
+    walReaches: baseSlotFor(slots, from.lsn) !== undefined,
+    walFloor: walFloor(slots),
+    walSince: walSince(facts.slot, slots),
     table: reach,
   })
   if (source instanceof BridgeError) throw source
@@ -82,8 +80,22 @@ export async function planReplay(options: PlanOptions): Promise<PlannedReplay> {
   return { plan, notes: [...(await notesOf(context, from)), ...tableNotes(plan, byTime, options)] }
 }
 
+/** By LSN, and two times by themselves too: they may lie between the same two entries of the history. Throws USAGE. */
+function refuseReversed(asked: PlanOptions, from: Place, to: Place): void {
+  const isBefore = to.lsn < from.lsn || (to.lsn === from.lsn && to.rows < from.rows)
+  const isEarlier = to.time !== undefined && from.time !== undefined && to.time < from.time
+  if (!isBefore && !isEarlier) return
+  const [start, end] = [`--from ${asked.from}`, `--to ${asked.to ?? formatLsn(to.lsn)}`]
+  throw new BridgeError(
+    'USAGE',
+    isEarlier
+      ? `${end} lies before ${start}`
+      : `${end} (${formatLsn(to.lsn)}) lies before ${start} (${formatLsn(from.lsn)})`,
+  )
+}
+
 /** The oldest slot that can be streamed from says in its name when it was made, if it is an anchor. */
-function walSince({ slot, slots }: ReplayFacts): string | undefined {
+function walSince(slot: string, slots: ReplayFacts['slots']): string | undefined {
   const oldest = slots.find((one) => one.invalidation === undefined && one.confirmedFlushLsn === walFloor(slots))
   return oldest === undefined ? undefined : anchorTime(slot, oldest.name)?.toISOString()
 }

@@ -1,6 +1,8 @@
 import type pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { formatLsn, type Lsn } from '../../src/base/lsn.ts'
+import { formatLsn, type Lsn, parseLsn } from '../../src/base/lsn.ts'
+import { recordHistory } from '../../src/checkpoint/checkpoint-history.ts'
+import { anchorName } from '../../src/replay/anchor-name.ts'
 import { isEmptyRange } from '../../src/replay/range.ts'
 import { columnPresets } from '../../src/routing/column-map.ts'
 import { connectControl, endControl } from '../../src/setup/connect.ts'
@@ -8,6 +10,7 @@ import { runInit } from '../../src/setup/init.ts'
 import type { FindEvent } from '../../src/setup/locate-position.ts'
 import { type PlanOptions, planReplay } from '../../src/setup/plan-replay.ts'
 import { type ReplayFacts, readReplayFacts } from '../../src/setup/replay-facts.ts'
+import { copySlot } from '../../src/source/slot.ts'
 import { type FreshDatabase, freshDatabase, uniqueName } from '../support/services.ts'
 
 let database: FreshDatabase
@@ -56,6 +59,10 @@ async function entryAt(snapshotWalEnd: Lsn, storedAt = '2001-01-31 12:00:00'): P
       VALUES ($1, '0/1', 0, $2, '3:3:', $3, 'interval', $4, $5)`,
     values: [slot, storedAt, formatLsn(snapshotWalEnd), systemIdentifier, timeline],
   })
+}
+
+async function walEnd(): Promise<Lsn> {
+  return parseLsn((await client.query('SELECT pg_current_wal_insert_lsn()::text AS lsn')).rows[0].lsn)
 }
 
 describe('the live stream is inside of a transaction of which 5 rows are settled', () => {
@@ -125,6 +132,37 @@ describe('the live stream is inside of a transaction of which 5 rows are settled
       expect(found.range).toMatchObject({ from: { lsn: from, rows: 0 }, to: { lsn: commitLsn + 1n, rows: 0 } })
       expect(isEmptyRange(found.range)).toBe(false)
     }
+  })
+})
+
+// It chose the WAL by slots that were read before a search of minutes, and was refused then.
+test('the source is chosen by the slots that are there once an event is found', async () => {
+  const anchor = anchorName(slot, new Date())!
+  await copySlot(client, slot, anchor)
+  const entry = (await recordHistory(client, slot, 'interval'))!
+  await client.query('UPDATE wal2rabbit.checkpoint SET lsn = pg_current_wal_insert_lsn()')
+  const commitLsn = await walEnd()
+  await client.query('UPDATE wal2rabbit.checkpoint SET lsn = pg_current_wal_insert_lsn()')
+  facts = await readReplayFacts(client, database.url, slot)
+  const findEvent: FindEvent = async () => {
+    await client.query('SELECT pg_drop_replication_slot($1)', [anchor])
+    await client.query('SELECT pg_replication_slot_advance($1, pg_current_wal_insert_lsn())', [slot])
+    return { commitLsn, ordinal: 0 }
+  }
+  const { plan: found } = await plan('event:a', undefined, { findEvent })
+  expect(found).toMatchObject({ source: 'table', range: { from: { lsn: commitLsn, rows: 0 } } })
+  expect(found.fromSnapshot).toBe(entry.snapshot)
+})
+
+// By LSN the start lies before the end, and the range was empty: 0 events published, exit code 0.
+test('two times between the same two entries are refused when they are swapped', async () => {
+  await expect(plan('2001-01-31T12:00:05Z', '2001-01-31T12:00:02Z')).rejects.toMatchObject({
+    code: 'USAGE',
+    message: '--to 2001-01-31T12:00:02Z lies before --from 2001-01-31T12:00:05Z',
+  })
+  // In this order they are refused for another reason.
+  await expect(plan('2001-01-31T12:00:02+02:00', '2001-01-31T12:00:01')).rejects.toMatchObject({
+    code: 'REPLAY_OUT_OF_REACH',
   })
 })
 
