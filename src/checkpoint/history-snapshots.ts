@@ -17,7 +17,7 @@ export interface Lineage {
  * Whether the snapshot of history entry `h` counts on this server: $2 system identifier, $3 timeline, $4 and $5 its
  * ancestors and where each was left. Above a switch the WAL, and with it the commits that a snapshot sees, may be another.
  */
-const isOfLineageSql = `h.system_identifier = $2 AND (h.timeline = $3 OR EXISTS (
+export const isOfLineageSql = `h.system_identifier = $2 AND (h.timeline = $3 OR EXISTS (
   SELECT FROM unnest($4::bigint[], $5::pg_lsn[]) AS ancestor (timeline, switch_lsn)
   WHERE ancestor.timeline = h.timeline AND h.snapshot_wal_end <= ancestor.switch_lsn))`
 
@@ -114,8 +114,8 @@ export async function findRetentionSnapshot(
   return rows[0] === undefined ? undefined : parseHistoryEntry(rows[0])
 }
 
-/** $1 to $5 of the statements above. */
-function valuesOf(slot: string, { systemIdentifier, timeline, timelineHistory }: Lineage): unknown[] {
+/** $1 to $5 of a statement with isOfLineageSql. */
+export function valuesOf(slot: string, { systemIdentifier, timeline, timelineHistory }: Lineage): unknown[] {
   return [
     slot,
     systemIdentifier,

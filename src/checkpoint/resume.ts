@@ -174,7 +174,10 @@ export function slotProblem(
  * Where a promotion cut off a transaction that was settled in part, another one may have come to lie at its LSN: then
  * the transaction is sent again from its first row rather than have rows of the other one passed over.
  */
-function onThisTimeline(row: CheckpointRow, { server, timelineHistory }: StartFacts): StartPosition {
+export function onThisTimeline(
+  row: Pick<CheckpointRow, 'position' | 'timeline'>,
+  { server, timelineHistory }: Pick<StartFacts, 'server' | 'timelineHistory'>,
+): StartPosition {
   const { lsn, partial } = row.position
   if (partial === null || row.timeline === server.timeline) return row.position
   const left = timelineHistory?.find((entry) => entry.timeline === row.timeline)

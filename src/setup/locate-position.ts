@@ -2,9 +2,11 @@ import { BridgeError } from '../base/errors.ts'
 import { formatLsn, type Lsn, noLsn, parseLsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { findMark } from '../checkpoint/checkpoint-history.ts'
+import { findWalEndBefore, findWalEndBehind } from '../checkpoint/history-times.ts'
+import { describePosition } from '../checkpoint/positions.ts'
 import type { Position } from '../replay/position.ts'
 import { walFloor } from '../replay/reach.ts'
-import { isInHistory, type ReplayFacts } from './replay-facts.ts'
+import { isInHistory, lineageOf, type ReplayFacts, settledEnd } from './replay-facts.ts'
 
 /** A place in the stream. As a start: commits at `lsn` or above, less the first `rows` of the transaction at `lsn`. */
 export interface Place {
@@ -25,29 +27,24 @@ export type FindEvent = (
 export interface LocateContext {
   readonly client: PostgresClient
   readonly facts: ReplayFacts
-  /** Looks through the WAL, from an LSN or from as far back as it reaches, up to the stored LSN. */
+  /** Looks through the WAL, from an LSN or from as far back as it reaches, up to what the live stream has settled. */
   readonly findEvent: FindEvent
   /** Of the outbox row with this id, its transaction as xid8 text; undefined when there is no such row or column. */
   readonly transactionOf: (id: string) => Promise<string | undefined>
 }
 
-/**
- * How much older than a time an entry must be for its WAL end to count as before it: the time of a commit is taken a
- * little before its record is written, and an entry is written a little after its WAL end was read. Milliseconds.
- */
-const slack = 1000
 /** A transaction is seen a little after its commit record is written, with synchronous replication perhaps seconds later. */
 const rowMargin = 60_000
 const rowMarginLeast = 1000
 
 /**
- * Where a position starts. Rejects with POSITION_UNKNOWN, POSITION_AHEAD (at or above the stored LSN, or in the future),
+ * Where a position starts. Rejects with POSITION_UNKNOWN, POSITION_AHEAD (not settled by the live stream, or in the future),
  * or TIMELINE_DIVERGED (a mark of a timeline that was left). A time before everything that is stored is at 0/0.
  */
 export async function locateStart(context: LocateContext, position: Position, flag: string): Promise<Place> {
   switch (position.kind) {
     case 'lsn':
-      return atOrBelowStored(context.facts, { lsn: position.lsn, rows: 0 }, flag)
+      return withinSettled(context.facts, { lsn: position.lsn, rows: 0 }, flag)
     case 'mark':
       return atMark(context, position.name, flag)
     case 'time':
@@ -68,20 +65,15 @@ export async function locateEnd(context: LocateContext, position: Position, flag
   const { facts, client } = context
   switch (position.kind) {
     case 'lsn':
-      return atOrBelowStored(facts, { lsn: position.lsn, rows: 0 }, flag)
+      return withinSettled(facts, { lsn: position.lsn, rows: 0 }, flag)
     case 'mark':
       return atMark(context, position.name, flag)
     case 'time': {
       await refuseFuture(context, position.time, flag)
-      // Every commit before that time lies below the WAL end of an entry that is younger.
-      const sql = `SELECT min(snapshot_wal_end)::text AS lsn FROM wal2rabbit.checkpoint_history
-        WHERE slot = $1 AND stored_at >= $2::timestamptz + $3 * interval '1 millisecond' AND system_identifier = $4
-          AND timeline = $5`
-      const values = [facts.slot, position.time, slack, facts.server.systemIdentifier, facts.server.timeline]
-      const { rows } = await client.query({ text: sql, values })
-      const stored = facts.checkpoint.position.lsn
-      const lsn = rows[0]?.lsn === null ? stored : parseLsn(String(rows[0]?.lsn))
-      return { lsn: lsn < stored ? lsn : stored, rows: 0, time: position.time }
+      const settled = settledEnd(facts)
+      const lsn = await findWalEndBehind(client, facts.slot, position.time, lineageOf(facts))
+      const end = lsn === undefined || lsn > settled.lsn ? settled : { lsn, rows: 0 }
+      return { ...end, time: position.time }
     }
     case 'event': {
       const found = await positionOfEvent(context, position.id)
@@ -94,11 +86,13 @@ export async function locateEnd(context: LocateContext, position: Position, flag
   }
 }
 
-function atOrBelowStored({ checkpoint, server }: ReplayFacts, place: Place, flag: string): Place {
+/** Also an LSN between the stored one and the transaction that is settled in part: nothing else committed there. */
+function withinSettled(facts: ReplayFacts, place: Place, flag: string): Place {
   const { lsn } = place
-  const stored = checkpoint.position.lsn
-  if (lsn <= stored) return place
-  const beyond = lsn > server.walEnd ? `the WAL end ${formatLsn(server.walEnd)}` : `the stored LSN ${formatLsn(stored)}`
+  if (lsn <= settledEnd(facts).lsn) return place
+  const { walEnd } = facts.server
+  const beyond =
+    lsn > walEnd ? `the WAL end ${formatLsn(walEnd)}` : `the stored LSN ${describePosition(facts.checkpoint.position)}`
   throw new BridgeError('POSITION_AHEAD', `${flag} ${formatLsn(lsn)} lies beyond ${beyond}`)
 }
 
@@ -114,26 +108,16 @@ async function atMark({ client, facts }: LocateContext, name: string, flag: stri
       `${flag}: mark ${name} is LSN ${formatLsn(mark.lsn)} of timeline ${mark.timeline} of system ${mark.systemIdentifier}, which is not in the history of the server (timeline ${server.timeline} of system ${server.systemIdentifier})`,
     )
   }
-  return atOrBelowStored(facts, { lsn: mark.lsn, rows: 0 }, `${flag} (mark ${name})`)
+  return withinSettled(facts, { lsn: mark.lsn, rows: 0 }, `${flag} (mark ${name})`)
 }
 
-/** All that committed at that time or later lies above the WAL end of an entry that is older; 0/0 where there is none. */
+/** 0/0 where the history begins later. */
 async function atTime(context: LocateContext, time: string, flag: string): Promise<Place> {
   const { client, facts } = context
   await refuseFuture(context, time, flag)
-  const { systemIdentifier } = facts.server
-  const { rows } = await client.query({
-    text: `SELECT snapshot_wal_end::text AS lsn, timeline::text AS timeline FROM wal2rabbit.checkpoint_history
-      WHERE slot = $1 AND stored_at <= $2::timestamptz - $3 * interval '1 millisecond' AND system_identifier = $4
-      ORDER BY stored_at DESC, id DESC`,
-    values: [facts.slot, time, slack, systemIdentifier],
-  })
-  const found = rows
-    .map((row) => ({ systemIdentifier, timeline: Number(row.timeline), lsn: parseLsn(String(row.lsn)) }))
-    .find((entry) => isInHistory(facts, entry))
-  if (found === undefined) return { lsn: noLsn, rows: 0, time }
+  const found = (await findWalEndBefore(client, facts.slot, time, lineageOf(facts))) ?? noLsn
   const stored = facts.checkpoint.position.lsn
-  return { lsn: found.lsn < stored ? found.lsn : stored, rows: 0, time }
+  return { lsn: found < stored ? found : stored, rows: 0, time }
 }
 
 async function refuseFuture({ client }: LocateContext, time: string, flag: string): Promise<void> {
@@ -178,15 +162,19 @@ async function placeBeforeRow(context: LocateContext, id: string): Promise<Place
   return entry === undefined ? undefined : { lsn: entry.walEnd, rows: 0, before: `event:${id}` }
 }
 
-/** The youngest entry that is `margin` ms or more, and one entry, older than the last one whose snapshot does not see it. */
+/**
+ * Of the entries whose snapshot does not see a transaction, the last one that comes before all those less than `margin` ms
+ * older than the very last, in the order of the WAL: clocks are set back.
+ */
 async function entryBlindTo({ client, facts }: LocateContext, transaction: string, margin: number) {
   const { rows } = await client.query({
     text: `WITH blind AS (SELECT id, stored_at, lsn, snapshot_wal_end FROM wal2rabbit.checkpoint_history
-        WHERE slot = $1 AND NOT pg_visible_in_snapshot($2::xid8, snapshot) AND system_identifier = $3 AND timeline = $4)
-      SELECT lsn::text AS lsn, snapshot_wal_end::text AS wal_end FROM blind
-      WHERE id < (SELECT max(id) FROM blind)
-        AND stored_at <= (SELECT max(stored_at) FROM blind) - $5 * interval '1 millisecond'
-      ORDER BY id DESC LIMIT 1`,
+        WHERE slot = $1 AND NOT pg_visible_in_snapshot($2::xid8, snapshot) AND system_identifier = $3 AND timeline = $4),
+      last AS (SELECT stored_at FROM blind ORDER BY snapshot_wal_end DESC, id DESC LIMIT 1)
+      SELECT lsn::text AS lsn, snapshot_wal_end::text AS wal_end FROM blind b
+      WHERE snapshot_wal_end < (SELECT min(young.snapshot_wal_end) FROM blind young, last
+        WHERE young.stored_at >= last.stored_at - $5 * interval '1 millisecond')
+      ORDER BY b.snapshot_wal_end DESC, id DESC LIMIT 1`,
     values: [facts.slot, transaction, facts.server.systemIdentifier, facts.server.timeline, margin],
   })
   return rows[0] === undefined

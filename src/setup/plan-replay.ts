@@ -7,7 +7,8 @@ import { baseSlotFor, walFloor } from '../replay/reach.ts'
 import type { ReplayPlan, ReplaySource } from '../replay/replay-record.ts'
 import { chooseSource } from './choose-source.ts'
 import { type FindEvent, type LocateContext, locateEnd, locateStart, type Place } from './locate-position.ts'
-import { isInHistory, type ReplayFacts } from './replay-facts.ts'
+import { isInHistory, type ReplayFacts, settledEnd } from './replay-facts.ts'
+import { listReplaySlots } from './replay-slots.ts'
 import { readTableStart, snapshotBehind, timeBehind, transactionOfEvent } from './replay-table.ts'
 import type { OutboxSource } from './table-reach.ts'
 
@@ -28,7 +29,7 @@ export interface PlannedReplay {
 }
 
 /**
- * What a request comes to: the range in LSNs, its end at the live stored LSN of this moment where none is given, and the
+ * What a request comes to: the range in LSNs, its end at what the live stream has settled where none is given, and the
  * source that reaches its start. Rejects as locateStart() does, and with REPLAY_OUT_OF_REACH; nothing is ever moved to
  * another start than the one that was asked for.
  */
@@ -42,54 +43,65 @@ export async function planReplay(options: PlanOptions): Promise<PlannedReplay> {
   }
   const from = await locateStart(context, parsePosition(options.from, '--from'), '--from')
   const to = await endOf(context, options.to)
-  if (to.lsn < from.lsn || (to.lsn === from.lsn && to.rows < from.rows)) {
-    throw new BridgeError(
-      'USAGE',
-      `--to ${options.to ?? formatLsn(to.lsn)} (${formatLsn(to.lsn)}) lies before --from ${options.from} (${formatLsn(from.lsn)})`,
-    )
-  }
+  refuseReversed(options, from, to)
+  // Looking for an event takes minutes, in which anchors move on.
+  const slots = await listReplaySlots(client, facts.slot)
   const reach = await readTableStart(client, facts, table, from.lsn, from.time)
   const source = chooseSource({
     asked: options.source,
     start: options.from,
     from: from.lsn,
-    walReaches: baseSlotFor(facts.slots, from.lsn) !== undefined,
-    walFloor: walFloor(facts.slots),
-    walSince: walSince(facts),
+    walReaches: baseSlotFor(slots, from.lsn) !== undefined,
+    walFloor: walFloor(slots),
+    walSince: walSince(facts.slot, slots),
     table: reach,
   })
   if (source instanceof BridgeError) throw source
   const byTime = source === 'table' && reach.by === 'time'
+  // From the table a transaction comes whole: the one at the end, if rows of it belong to the range.
+  const wholeEnd = to.rows === 0 ? to.lsn : to.lsn + 1n
   const plan: ReplayPlan = {
     source,
     range: {
       from: { lsn: from.lsn, rows: source === 'wal' ? from.rows : 0 },
-      to: { lsn: to.lsn, rows: source === 'wal' ? to.rows : 0 },
+      to: source === 'wal' ? { lsn: to.lsn, rows: to.rows } : { lsn: wholeEnd, rows: 0 },
       // A row of the table says when it was written, not when it committed.
       ...(source === 'wal' && { committedFrom: from.time, committedBefore: to.time }),
       ...(byTime && {
         committedFrom: reach.createdFrom,
-        committedBefore: to.time ?? (await timeBehind(client, facts, to.lsn)),
+        committedBefore: to.time ?? (await timeBehind(client, facts, wholeEnd)),
       }),
     },
     fromSnapshot: source === 'table' && !byTime ? reach.snapshot : undefined,
-    toSnapshot: source === 'table' && !byTime ? await snapshotBehind(client, facts, to.lsn) : undefined,
+    toSnapshot: source === 'table' && !byTime ? await snapshotBehind(client, facts, wholeEnd) : undefined,
     systemIdentifier: facts.server.systemIdentifier,
     timeline: facts.server.timeline,
   }
   return { plan, notes: [...(await notesOf(context, from)), ...tableNotes(plan, byTime, options)] }
 }
 
+/** By LSN, and two times by themselves too: they may lie between the same two entries of the history. Throws USAGE. */
+function refuseReversed(asked: PlanOptions, from: Place, to: Place): void {
+  const isBefore = to.lsn < from.lsn || (to.lsn === from.lsn && to.rows < from.rows)
+  const isEarlier = to.time !== undefined && from.time !== undefined && to.time < from.time
+  if (!isBefore && !isEarlier) return
+  const [start, end] = [`--from ${asked.from}`, `--to ${asked.to ?? formatLsn(to.lsn)}`]
+  throw new BridgeError(
+    'USAGE',
+    isEarlier
+      ? `${end} lies before ${start}`
+      : `${end} (${formatLsn(to.lsn)}) lies before ${start} (${formatLsn(from.lsn)})`,
+  )
+}
+
 /** The oldest slot that can be streamed from says in its name when it was made, if it is an anchor. */
-function walSince({ slot, slots }: ReplayFacts): string | undefined {
+function walSince(slot: string, slots: ReplayFacts['slots']): string | undefined {
   const oldest = slots.find((one) => one.invalidation === undefined && one.confirmedFlushLsn === walFloor(slots))
   return oldest === undefined ? undefined : anchorTime(slot, oldest.name)?.toISOString()
 }
 
-/** The live stream may have settled rows of the transaction after its stored LSN; these are its own to finish. */
 function endOf(context: LocateContext, to: string | undefined): Promise<Place> | Place {
-  const { position } = context.facts.checkpoint
-  return to === undefined ? { lsn: position.lsn, rows: 0 } : locateEnd(context, parsePosition(to, '--to'), '--to')
+  return to === undefined ? settledEnd(context.facts) : locateEnd(context, parsePosition(to, '--to'), '--to')
 }
 
 async function notesOf({ facts, client }: LocateContext, from: Place): Promise<string[]> {

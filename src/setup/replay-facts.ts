@@ -2,16 +2,18 @@ import { BridgeError } from '../base/errors.ts'
 import { formatLsn, type Lsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { type CheckpointRow, checkpointColumnsSql, parseCheckpointRow } from '../checkpoint/checkpoint-row.ts'
-import { clusterProblem } from '../checkpoint/resume.ts'
+import type { Lineage } from '../checkpoint/history-snapshots.ts'
+import { clusterProblem, onThisTimeline } from '../checkpoint/resume.ts'
 import { readServerFacts, type ServerFacts } from '../checkpoint/server-facts.ts'
 import type { TimelineSwitch } from '../checkpoint/timeline-history.ts'
+import type { ReplayRange } from '../replay/range.ts'
 import { type KnownReplaySlot, listReplaySlots } from './replay-slots.ts'
 import { readTimelineHistory } from './server-timeline.ts'
 
 /** What a replay, a rewind and the list of checkpoints know of slot and server. */
 export interface ReplayFacts {
   readonly slot: string
-  /** The live stream's checkpoint at this moment: nothing at or above its stored LSN is replayed. */
+  /** The live stream's checkpoint at this moment: nothing that it has not settled is replayed. */
   readonly checkpoint: CheckpointRow
   readonly server: ServerFacts
   /** The ancestors of the server's timeline. */
@@ -72,4 +74,17 @@ export function isInHistory(
   if (entry.timeline === server.timeline) return true
   const left = timelineHistory.find(({ timeline }) => timeline === entry.timeline)
   return left !== undefined && entry.lsn <= left.switchLsn
+}
+
+/**
+ * Up to where the live stream has settled everything, as the end of a range: the stored LSN, or the rows that are settled
+ * of the transaction behind it. Between the two no event lies, as transactions come in the order of their commits.
+ */
+export function settledEnd(facts: Pick<ReplayFacts, 'checkpoint' | 'server' | 'timelineHistory'>): ReplayRange['to'] {
+  const { lsn, partial } = onThisTimeline(facts.checkpoint, facts)
+  return partial === null ? { lsn, rows: 0 } : { lsn: partial.commitLsn, rows: partial.rows }
+}
+
+export function lineageOf({ server, timelineHistory }: Pick<ReplayFacts, 'server' | 'timelineHistory'>): Lineage {
+  return { systemIdentifier: server.systemIdentifier, timeline: server.timeline, timelineHistory }
 }

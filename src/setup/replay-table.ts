@@ -2,13 +2,13 @@ import { BridgeError } from '../base/errors.ts'
 import { formatLsn, type Lsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { quoteIdent, quoteTable } from '../base/sql.ts'
-import { findSnapshotAfter, findSnapshotBefore, type Lineage } from '../checkpoint/history-snapshots.ts'
+import { findSnapshotAfter, findSnapshotBefore } from '../checkpoint/history-snapshots.ts'
 import type { ReplayPlan } from '../replay/replay-record.ts'
 import { namesOf } from '../routing/column-map.ts'
 import type { TableRange } from '../source/table-query.ts'
 import type { TableReach } from './choose-source.ts'
 import type { OutboxNames } from './outbox-guard.ts'
-import type { ReplayFacts } from './replay-facts.ts'
+import { lineageOf, type ReplayFacts } from './replay-facts.ts'
 import { type OutboxSource, readRetentionFloor, readTableReach } from './table-reach.ts'
 
 const entryMargin_ms = 1000
@@ -122,8 +122,4 @@ export async function transactionOfEvent(
     if (['22P02', '42703', '42501', '42P01'].includes(String((error as { code?: unknown }).code))) return undefined
     throw error
   }
-}
-
-function lineageOf({ server, timelineHistory }: ReplayFacts): Lineage {
-  return { systemIdentifier: server.systemIdentifier, timeline: server.timeline, timelineHistory }
 }

@@ -89,8 +89,9 @@ async function findWork(client: PostgresClient, options: RewindOptions): Promise
   const intent = await loadRewindIntent(client, slot)
   if (request.kind !== 'to') return intent === undefined ? { kind: 'nothing' } : { kind: request.kind, intent }
   if (intent !== undefined) return goOn(client, request.locate, intent)
-  const target = positionAt(await request.locate(client))
+  const place = await request.locate(client)
   const found = await lookAtPosition(client, slot)
+  const target = positionAt(place, found.row?.position)
   const plan = await planRewind(client, found, options, target)
   if (plan === undefined) return { kind: 'nothing' }
   return { kind: 'begin', plan, row: found.row!, inUse: found.slot?.active === true }
@@ -101,12 +102,14 @@ async function goOn(client: PostgresClient, locate: LocateTarget, intent: Rewind
   const place = await locate(client).catch((cause: unknown) => {
     throw new BridgeError('REWIND_UNFINISHED', rewindUnfinished(intent).message, { cause })
   })
-  if (comparePositions(intent.target, positionAt(place)) === 0) return { kind: 'resume', intent }
+  if (comparePositions(intent.target, positionAt(place, intent.from)) === 0) return { kind: 'resume', intent }
   throw rewindUnfinished(intent)
 }
 
-function positionAt({ lsn, rows }: Place): StartPosition {
-  return { lsn, partial: rows === 0 ? null : { commitLsn: lsn, rows } }
+/** Positions begin at an end LSN: in the transaction that is settled in part, at the one which is stored before it. */
+function positionAt({ lsn, rows }: Place, stored: StartPosition | undefined): StartPosition {
+  const isAhead = stored !== undefined && lsn > stored.lsn && lsn <= (stored.partial?.commitLsn ?? stored.lsn)
+  return { lsn: isAhead ? stored.lsn : lsn, partial: rows === 0 ? null : { commitLsn: lsn, rows } }
 }
 
 async function begin(

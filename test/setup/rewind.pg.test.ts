@@ -186,6 +186,17 @@ test('a position within the stored rows of a transaction is moved back to its be
   expect(await checkpoint()).toMatchObject({ lsn: third, rows: null })
 })
 
+test('the commit LSN of a transaction that is settled in part is moved back to what is stored before it', async () => {
+  const [, , third] = await history()
+  const { at } = await one(
+    `UPDATE wal2rabbit.checkpoint SET partial_commit_lsn = lsn + 64, partial_rows = 5, version = version + 1 WHERE slot = $1
+    RETURNING partial_commit_lsn::text AS at`,
+  )
+  await interrupted(String(at), 1)
+  expect(await rewind(String(at))).toMatchObject({ kind: 'resume', intent: { target: { partial: null } } })
+  expect(await checkpoint()).toMatchObject({ lsn: third, rows: null })
+})
+
 test('what cannot be is refused before anything changes', async () => {
   const [first] = await history()
   const before = [await checkpoint(), await slots()]
