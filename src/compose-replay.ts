@@ -23,7 +23,7 @@ import { withControl } from './setup/connect.ts'
 import type { FindEvent } from './setup/locate-position.ts'
 import type { OutboxNames } from './setup/outbox-guard.ts'
 import { inspectReadableTable } from './setup/readable-table.ts'
-import type { ReplayFacts } from './setup/replay-facts.ts'
+import { type ReplayFacts, settledEnd } from './setup/replay-facts.ts'
 import { listReplaySlots } from './setup/replay-slots.ts'
 import { tableRangeOf } from './setup/replay-table.ts'
 import { routeExchanges } from './setup/route-exchanges.ts'
@@ -105,14 +105,14 @@ export async function openDryRun(basis: ReplayBasis, visit: (event: RoutedEvent)
   })
 }
 
-/** Looks for an event in the WAL, from `from` or from as far back as it reaches, up to the live stored LSN. */
+/** Looks for an event in the WAL, from `from` or from as far back as it reaches, up to what the live stream has settled. */
 export function makeFindEvent(loaded: LoadedConfig, facts: ReplayFacts, log: ReplayBasis['log']): FindEvent {
   return async (id, from) => {
     const floor = walFloor(facts.slots)
-    const to = facts.checkpoint.position.lsn
-    if (floor === undefined || floor >= to) return undefined
+    const to = settledEnd(facts)
+    if (floor === undefined || isEmptyRange({ from: { lsn: floor, rows: 0 }, to })) return undefined
     const start = from !== undefined && from > floor ? from : floor
-    const range: ReplayRange = { from: { lsn: start, rows: 0 }, to: { lsn: to, rows: 0 } }
+    const range: ReplayRange = { from: { lsn: start, rows: 0 }, to }
     let found: { commitLsn: bigint; ordinal: number } | undefined
     const request: ReplayRequest = { from: '', where: [] }
     const plan: ReplayPlan = {

@@ -67,19 +67,21 @@ export const anchors_max = 3
 const tick = { usual: 1000, shortest: 25, off: 30_000 }
 /** Bytes of WAL a millisecond that a tick is always ready for: what some busy connections write. */
 const burst = 62_500
+/** Milliseconds that a look, or what it decides on, may come late on a busy server. */
+const lateness = 500
 
 /**
  * Decides what is to be done with the anchors. Sizes are parts of `bytes`, B. An anchor is made every B/2, or half of
  * the time; the oldest goes when the second covers the window. Between two anchors lie less than 3/4 B, so the oldest
- * retains 7/4 B at most in quiet water. What is left to 2 B is the reserve for what is written until the next look; under
- * heavy load that is more, and the oldest goes early, whatever else is lost by that.
+ * retains 7/4 B at most in quiet water. What is left to 2 B is the reserve; when WAL comes so fast that it has to be larger,
+ * the oldest goes early, whatever else is lost by that.
  */
 export function planAnchors(facts: AnchorFacts): AnchorPlan {
   const { anchors, window, walEnd } = facts
   if (window.time === 0 || window.bytes === 0) return turnOff(facts)
   const bytes = BigInt(window.bytes)
   const wait = waitFor(window.bytes, facts.walRate)
-  const reserve = max(bytes / 4n, 2n * BigInt(Math.ceil(facts.tickGrowth ?? 0)))
+  const reserve = reserveOf(facts)
   const gone = (facts.known ?? []).filter((name) => !anchors.some((anchor) => anchor.name === name))
   let loss = gone.length > 0 ? lostToSomebody(gone) : facts.loss
   let left = anchors.toSorted(byPosition)
@@ -130,6 +132,11 @@ export function onlyBound(plan: AnchorPlan, live: LiveSlot | undefined): AnchorP
   const drops =
     live?.active === true ? [] : plan.drops.filter(({ because }) => because === 'bound' || because === 'off')
   return { ...plan, drops, create: undefined, refresh: false, gone: [] }
+}
+
+/** Bytes that stay free below the bound, for what is written until the next look has done its part. */
+function reserveOf({ window, walRate = 0, tickGrowth = 0 }: AnchorFacts): bigint {
+  return BigInt(Math.ceil(Math.max(window.bytes / 4, 2 * tickGrowth, lateness * walRate)))
 }
 
 function turnOff({ anchors }: AnchorFacts): AnchorPlan {
@@ -204,8 +211,4 @@ function obstacleTo(facts: AnchorFacts, bytes: bigint, reserve: bigint): Degrada
   if (bytes / 2n + reserve > 2n * bytes) return walTooFast(reserve, bytes)
   const held = walEnd - live.restartLsn
   return held + bytes / 2n + reserve > 2n * bytes ? slotRetains(slot, held, 2n * bytes) : undefined
-}
-
-function max(a: bigint, b: bigint): bigint {
-  return a > b ? a : b
 }

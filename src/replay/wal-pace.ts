@@ -1,13 +1,20 @@
 import type { Lsn } from '../base/lsn.ts'
 
-/** How much of the fastest rate still counts with the next look, when that shows less: load comes in bursts. */
-const rateKept = 0.8
-/** So long the most growth counts half, milliseconds: what held up one look will hold up another. */
-const growthHalfLife = 10_000
+/** So long the most that was seen counts half, milliseconds: load comes in bursts, and what held up one look will hold up another. */
+const halfLife = { rate: 2500, growth: 10_000 }
+/** Milliseconds that a rate is taken over, at least: WAL is written out in pieces. */
+const span = 200
+
+interface Look {
+  readonly at: number
+  readonly walEnd: Lsn
+}
 
 /** How fast WAL grows of late, from looks at its end. Undefined before the second look. */
 export class WalPace {
-  #last: { readonly at: number; readonly walEnd: Lsn } | undefined
+  #last: Look | undefined
+  /** From where the next rate is taken. */
+  #base: Look | undefined
   #rate: number | undefined
   #growth: number | undefined
 
@@ -23,12 +30,22 @@ export class WalPace {
 
   /** `at` in milliseconds of a clock that never goes back. */
   note(at: number, walEnd: Lsn): void {
+    const now: Look = { at, walEnd }
     const last = this.#last
-    this.#last = { at, walEnd }
+    this.#last = now
+    this.#base ??= now
     if (last === undefined) return
-    const grown = Math.max(0, Number(walEnd - last.walEnd))
     const elapsed = Math.max(1, at - last.at)
-    this.#rate = Math.max(grown / elapsed, (this.#rate ?? 0) * rateKept)
-    this.#growth = Math.max(grown, (this.#growth ?? 0) * 0.5 ** (elapsed / growthHalfLife))
+    const faded = (value: number | undefined, half: number) => (value ?? 0) * 0.5 ** (elapsed / half)
+    this.#growth = Math.max(grown(last, now), faded(this.#growth, halfLife.growth))
+    const fadedRate = faded(this.#rate, halfLife.rate)
+    const over = at - this.#base.at
+    this.#rate = Math.max(fadedRate, over >= span ? grown(this.#base, now) / over : 0)
+    if (over >= span) this.#base = now
   }
+}
+
+/** A WAL end that went back, as after a fail-over, is no growth. */
+function grown(from: Look, to: Look): number {
+  return Math.max(0, Number(to.walEnd - from.walEnd))
 }

@@ -37,7 +37,7 @@ class Simulation {
     assert.ok(this.retained <= 2n * BigInt(bytes), `retained ${this.retained}`)
     this.live = liveTo
     const seen = Number(grown) / this.wait
-    this.rate = Math.max(seen, (this.rate ?? 0) * 0.8)
+    this.rate = Math.max(seen, (this.rate ?? 0) * 0.5 ** (this.wait / 2500))
     this.growth = Math.max(Number(grown), this.growth * 0.5 ** (this.wait / 10_000))
     // PostgreSQL writes one every 15 seconds; what is written now counts with the next tick.
     const snapshot = this.snapshot < this.live ? this.snapshot : this.live
