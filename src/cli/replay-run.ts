@@ -171,10 +171,12 @@ async function readResumable(loaded: LoadedConfig, ledger: ReplayLedger): Promis
     await requireSchema(client)
     // Its LSNs must still be those of this server and its timeline.
     const { systemIdentifier, timeline, range } = record.plan
+    const { lsn, rows } = range.to
     await readReplayFacts(client, await loaded.sourceUrl(), loaded.config.source.slot, {
       systemIdentifier,
       timeline,
-      lsn: range.to.lsn,
+      // Rows at its end are of a transaction whose commit record starts there: it must lie within that timeline.
+      lsn: rows > 0 ? lsn + 1n : lsn,
     })
     await requireTableStart(client, outboxNames(loaded), record.plan)
   })
