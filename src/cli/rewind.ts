@@ -64,6 +64,7 @@ async function rewind(context: CliContext, flags: RewindFlags): Promise<ExitCode
         begun = true
         printNote(context, `${colour(context, context.stderr, 'green', 'done')}  ${text}`)
       },
+      onNotice: (text) => printNote(context, text),
     })
     return report(context, { slot, apply, json: flags.json === true }, work)
   } catch (error) {

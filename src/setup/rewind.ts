@@ -14,7 +14,7 @@ import { lookAtPosition } from './position-facts.ts'
 import { writeIntent } from './rewind-changes.ts'
 import { carryOutRewind, waitForFreeSlot } from './rewind-execution.ts'
 import { planRewind, type RewindPlan } from './rewind-plan.ts'
-import { takeSetupLock } from './setup-lock.ts'
+import { takeSlotLock } from './setup-lock.ts'
 
 /** Says where the stream is to begin again. Rejects with POSITION_UNKNOWN, POSITION_AHEAD and the like. */
 export type LocateTarget = (client: PostgresClient) => Promise<Place>
@@ -42,6 +42,8 @@ export interface RewindOptions {
   readonly onWork?: (work: RewindWork) => void | Promise<void>
   /** Called with each step as it is done, for people. */
   readonly onStep?: (text: string) => void
+  /** Called with a line for the operator while something takes long. */
+  readonly onNotice?: (text: string) => void
 }
 
 /** What there is to do. */
@@ -69,7 +71,7 @@ export async function runRewind(options: RewindOptions): Promise<RewindWork> {
   return withControl(control, `rewinding slot ${slot}`, async (client) => {
     await requireGrants(client, 'rewind')
     await requireSchema(client)
-    if (apply) await takeSetupLock(client)
+    if (apply) await takeSlotLock(client, slot, { notice: options.onNotice ?? (() => undefined) })
     await client.query({ text: `SET statement_timeout = ${statementTimeout}` })
     const slotTimeout = options.slotTimeout ?? defaultSlotTimeout
     if (apply) await waitForFreeSlot(client, slot, slotTimeout)
