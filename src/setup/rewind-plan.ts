@@ -7,7 +7,8 @@ import { baseSlotFor, walFloor } from '../replay/reach.ts'
 import type { StartPosition } from '../source/source.ts'
 import { judgePosition, type PositionFacts } from './position-facts.ts'
 import { listReplaySlots } from './replay-slots.ts'
-import { countFreeSlots, stagingTakenBy } from './rewind-facts.ts'
+import { stagingTakenBy } from './rewind-facts.ts'
+import { lookForSlotRoom } from './slot-room.ts'
 
 /** Names and lengths of what a rewind would do. */
 export interface RewindPlan {
@@ -76,7 +77,7 @@ async function requireRoom(client: PostgresClient, slot: string): Promise<void> 
   if (taken !== undefined) {
     throw new BridgeError('SLOT_NAME_TAKEN', `${taken}, and a rewind of slot ${slot} needs that name for a copy`)
   }
-  const { free, limit } = await countFreeSlots(client)
+  const { free, limit } = await lookForSlotRoom(client)
   if (free > 0) return
   throw new BridgeError(
     'SOURCE_TOO_MANY_CONNECTIONS',
