@@ -87,7 +87,8 @@ async function requestOf(context: CliContext, loaded: LoadedConfig, flags: Rewin
   return { kind: 'to', locate: locateTarget(loaded, parsePosition(flags.to, '--to'), say) }
 }
 
-function describeWork(slot: string, work: RewindWork): string[] {
+/** Lines for people, before anything is changed. */
+export function describeWork(slot: string, work: RewindWork): string[] {
   if (work.kind === 'nothing') {
     return [`nothing to do: slot ${slot} stands there already, or no rewind of it is unfinished`]
   }
@@ -108,6 +109,10 @@ function describeWork(slot: string, work: RewindWork): string[] {
     `  again  ${bytes} bytes of WAL, ${events}`,
     `  slot   ${through}`,
     'Consumers get these events again, with the same ids and positions, and without the header wal-replay.',
+    ...work.replays.map(
+      ({ id, startedBy }) =>
+        `Replay ${id} is running (by ${startedBy}): what lies in both ranges comes from both. Wait for its end, or stop it.`,
+    ),
     ...(work.inUse ? [`Slot ${slot} is in use: stop the bridge and its stand-bys first.`] : []),
   ]
 }
@@ -137,7 +142,8 @@ function facts(work: RewindWork): object {
     return { from: positionJson(from), to: positionJson(target), baseSlot, startedBy, startedAt }
   }
   const { from, target, bytes, eventsAtMost = null, baseSlot } = work.plan
-  return { from: positionJson(from), to: positionJson(target), bytes, eventsAtMost, baseSlot }
+  const runningReplays = work.replays.map(({ id }) => id)
+  return { from: positionJson(from), to: positionJson(target), bytes, eventsAtMost, baseSlot, runningReplays }
 }
 
 function positionJson({ lsn, partial }: StartPosition): object {

@@ -4,6 +4,7 @@ import type { PostgresClient } from '../base/postgres-client.ts'
 import type { CheckpointRow } from '../checkpoint/checkpoint-row.ts'
 import { comparePositions } from '../checkpoint/positions.ts'
 import { loadRewindIntent, type RewindIntent, rewindUnfinished } from '../checkpoint/rewind-intent.ts'
+import { listReplays, type ReplayRecord } from '../replay/replay-record.ts'
 import { nextAbortStep, nextRewindStep } from '../replay/rewind-step.ts'
 import type { StartPosition } from '../source/source.ts'
 import { requireGrants } from './check-grants.ts'
@@ -48,7 +49,14 @@ export interface RewindOptions {
 
 /** What there is to do. */
 export type RewindWork =
-  | { readonly kind: 'begin'; readonly plan: RewindPlan; readonly row: CheckpointRow; readonly inUse: boolean }
+  | {
+      readonly kind: 'begin'
+      readonly plan: RewindPlan
+      readonly row: CheckpointRow
+      readonly inUse: boolean
+      /** Replays of the slot that a process runs at this moment, newest first. */
+      readonly replays: readonly ReplayRecord[]
+    }
   | { readonly kind: 'resume' | 'abort'; readonly intent: RewindIntent }
   /** The position is there already, or nothing is unfinished. */
   | { readonly kind: 'nothing' }
@@ -56,6 +64,8 @@ export type RewindWork =
 /** Milliseconds; no statement of a rewind waits for anything but a lock. */
 const statementTimeout = 60_000
 const defaultSlotTimeout = 10_000
+/** Far more than run at once. */
+const replays_max = 1000
 
 /**
  * Moves the stored position back, and puts a slot under the name of the live one that streams from there. Safe to kill: an
@@ -95,7 +105,13 @@ async function findWork(client: PostgresClient, options: RewindOptions): Promise
   const found = await lookAtPosition(client, slot)
   const plan = await planRewind(client, found, options, target)
   if (plan === undefined) return { kind: 'nothing' }
-  return { kind: 'begin', plan, row: found.row!, inUse: found.slot?.active === true }
+  const replays = await runningReplays(client, slot)
+  return { kind: 'begin', plan, row: found.row!, inUse: found.slot?.active === true, replays }
+}
+
+/** Not those that a crash left behind. */
+async function runningReplays(client: PostgresClient, slot: string): Promise<ReplayRecord[]> {
+  return (await listReplays(client, slot, replays_max)).filter(({ kind, locked }) => kind === 'replay' && locked)
 }
 
 /** The same target again means to finish it; what cannot be found, now that the position has moved, is another one. */
