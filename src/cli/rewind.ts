@@ -98,10 +98,12 @@ export function describeWork(slot: string, work: RewindWork): string[] {
     const way = `from ${describePosition(from)} to ${describePosition(target)}`
     return [`${verb} the rewind of slot ${slot} ${way}, begun by ${startedBy}, ${startedAt}`]
   }
-  const { from, target, bytes, eventsAtMost, baseSlot } = work.plan
+  const { from, target, bytes, eventsAtMost, baseSlot, failover } = work.plan
   const events =
     eventsAtMost === undefined ? 'events that the history does not count' : `at most ${eventsAtMost} events`
-  const through = baseSlot === slot ? 'kept, it reaches back that far itself' : `replaced by a copy of ${baseSlot}`
+  const again = failover ? ', which gets failover = true again' : ''
+  const through =
+    baseSlot === slot ? 'kept, it reaches back that far itself' : `replaced by a copy of ${baseSlot}${again}`
   return [
     `rewind of slot ${slot}`,
     `  from   ${describePosition(from)}, the stored position`,
@@ -138,12 +140,12 @@ function report(
 function facts(work: RewindWork): object {
   if (work.kind === 'nothing') return {}
   if (work.kind !== 'begin') {
-    const { from, target, baseSlot, startedBy, startedAt } = work.intent
-    return { from: positionJson(from), to: positionJson(target), baseSlot, startedBy, startedAt }
+    const { from, target, baseSlot, failover, startedBy, startedAt } = work.intent
+    return { from: positionJson(from), to: positionJson(target), baseSlot, failover, startedBy, startedAt }
   }
-  const { from, target, bytes, eventsAtMost = null, baseSlot } = work.plan
+  const { from, target, bytes, eventsAtMost = null, baseSlot, failover } = work.plan
   const runningReplays = work.replays.map(({ id }) => id)
-  return { from: positionJson(from), to: positionJson(target), bytes, eventsAtMost, baseSlot, runningReplays }
+  return { from: positionJson(from), to: positionJson(target), bytes, eventsAtMost, baseSlot, failover, runningReplays }
 }
 
 function positionJson({ lsn, partial }: StartPosition): object {

@@ -22,6 +22,8 @@ export interface RewindPlan {
   readonly eventsAtMost: bigint | undefined
   /** The slot that reaches back to the target: an anchor, or the live slot itself, which then stays. */
   readonly baseSlot: string
+  /** The live slot has it, and gets it again when it is replaced. PostgreSQL 17 and newer. */
+  readonly failover: boolean
 }
 
 /** Of the live slot: a rewind makes it anew, so these are no reason against one. */
@@ -59,7 +61,8 @@ export async function planRewind(
   if (base.name !== names.slot) await requireRoom(client, names.slot)
   const eventsAtMost = await countEvents(client, row, target.lsn)
   const bytes = row.position.lsn - target.lsn
-  return { slot: names.slot, from: row.position, target, bytes, eventsAtMost, baseSlot: base.name }
+  const failover = slots.some((slot) => slot.name === names.slot && slot.failover)
+  return { slot: names.slot, from: row.position, target, bytes, eventsAtMost, baseSlot: base.name, failover }
 }
 
 function outOfReach(slot: string, target: Lsn, floor: Lsn | undefined): BridgeError {

@@ -91,7 +91,7 @@ export async function runRewind(options: RewindOptions): Promise<RewindWork> {
     const onStep = options.onStep ?? (() => undefined)
     if (work.kind === 'begin') await begin(client, options, work)
     const next = work.kind === 'abort' ? nextAbortStep : nextRewindStep
-    await carryOutRewind({ client, slot, plugin: options.plugin, next, slotTimeout, onStep })
+    await carryOutRewind({ client, url, slot, plugin: options.plugin, next, slotTimeout, onStep })
     return work
   })
 }
@@ -132,7 +132,7 @@ async function begin(
   { startedBy, onStep }: RewindOptions,
   { plan, row }: Extract<RewindWork, { kind: 'begin' }>,
 ): Promise<void> {
-  await writeIntent(client, row, { target: plan.target, baseSlot: plan.baseSlot, startedBy })
+  await writeIntent(client, row, { ...plan, startedBy })
   failPoint('rewind-intended')
   onStep?.('no bridge may start until this is finished')
 }

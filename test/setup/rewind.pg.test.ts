@@ -165,6 +165,32 @@ test('replays that run are named, not those that a crash left behind', async () 
   expect(describeWork(slot, work).join('\n')).toContain('Replay running is running (by ann@shop1)')
 })
 
+/** Of the live slot; undefined before version 17. */
+const failover = async () =>
+  (await one(`SELECT to_jsonb(s)->'failover' AS failover FROM pg_replication_slots s WHERE slot_name = $1`))?.failover
+
+// 6: made anew, and the copy dropped; 7: nothing is left but to forget the intent.
+test.for([0, 4, 5, 6, 7])('failover is put back, also when interrupted after step %i', async (steps, context) => {
+  if ((await failover()) === null) return context.skip('PostgreSQL has it from 17 on')
+  slot = uniqueName('failover')
+  anchor = anchorName(slot, new Date())!
+  await client.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput', false, false, true)`, [slot])
+  await init()
+  const [first] = await history()
+  if (steps === 0) {
+    const work = await rewind(first)
+    expect(work).toMatchObject({ plan: { failover: true } })
+    expect(describeWork(slot, work).join('\n')).toContain(`a copy of ${anchor}, which gets failover = true again`)
+    expect(said.slice(-2)).toEqual([`gave slot ${slot} failover = true again`, 'bridges may start again'])
+  } else {
+    await interrupted(first, steps)
+    expect(await failover()).toBe(steps === 7 ? true : steps === 4 ? undefined : false)
+    await rewind('resume')
+  }
+  expect(await failover()).toBe(true)
+  expect(Object.keys(await slots()).sort()).toEqual([slot, anchor])
+})
+
 test('what the slot was never told of needs no other slot', async () => {
   const first = await insert()
   await client.query({
