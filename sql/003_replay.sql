@@ -70,6 +70,8 @@ CREATE TABLE wal2rabbit.rewind (
   from_rows           bigint      CHECK (from_rows > 0),
   -- The slot that reached back to target_lsn when it began.
   base_slot           text        NOT NULL,
+  -- The live slot had it, and no copy does: it is put back. PostgreSQL 17 and newer.
+  failover            boolean     NOT NULL DEFAULT false,
   started_by          text        NOT NULL,
   started_at          timestamptz NOT NULL DEFAULT clock_timestamp()
 );

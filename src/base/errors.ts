@@ -211,6 +211,11 @@ export const errorTable = {
     remedy:
       'A backfill is for a slot that does not exist yet; for one that streams use "wal2rabbit replay --source table".',
   },
+  BACKFILL_INCOMPLETE: {
+    action: 'halt',
+    remedy:
+      'Run "wal2rabbit init --backfill" again, and no DROP, DETACH or TRUNCATE of partitions meanwhile: see BACKFILL_INCOMPLETE in docs/runbook.md.',
+  },
 
   // RabbitMQ
   SINK_UNREACHABLE: { action: 'retry', remedy: 'Check host, port and network of sink.url, and that RabbitMQ runs.' },

@@ -13,6 +13,8 @@ export interface RewindIntent {
   readonly from: StartPosition
   /** The slot that reached back to the target when it began. */
   readonly baseSlot: string
+  /** The live slot had it when it began, and is to have it in the end. PostgreSQL 17 and newer. */
+  readonly failover: boolean
   /** `user@host`. */
   readonly startedBy: string
   /** ISO 8601 with microseconds, in UTC. */
@@ -21,7 +23,7 @@ export interface RewindIntent {
 
 const loadSql = `
   SELECT slot, target_lsn::text, target_commit_lsn::text, target_rows::text, from_lsn::text, from_commit_lsn::text,
-    from_rows::text, base_slot, started_by, ${isoTimestampSql('started_at')} AS started_at
+    from_rows::text, base_slot, failover, started_by, ${isoTimestampSql('started_at')} AS started_at
   FROM wal2rabbit.rewind WHERE slot = $1`
 
 /** Undefined when no rewind of the slot is unfinished. Errors are those of the client. */
@@ -34,6 +36,7 @@ export async function loadRewindIntent(client: PostgresClient, slot: string): Pr
     target: positionOf(row.target_lsn, row.target_commit_lsn, row.target_rows),
     from: positionOf(row.from_lsn, row.from_commit_lsn, row.from_rows),
     baseSlot: String(row.base_slot),
+    failover: row.failover === true,
     startedBy: String(row.started_by),
     startedAt: String(row.started_at),
   }

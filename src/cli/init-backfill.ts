@@ -20,7 +20,7 @@ export function backfillPublisher(context: CliContext, loaded: LoadedConfig): Pu
     const id = newReplayId()
     const ledger = makeLedger(loaded, id)
     const start = { lsn: job.plan.range.to.lsn - 1n, partial: null }
-    const request = { from: 'backfill', where: [] }
+    const request = { from: 'backfill', where: [], rows: job.rows }
     try {
       await ledger.begin({ kind: 'backfill', startedBy: doneBy(), request, plan: job.plan }, start)
       printNote(context, `backfill ${id}: ${countOf(job.rows, 'row')}`)

@@ -64,6 +64,7 @@ async function rewind(context: CliContext, flags: RewindFlags): Promise<ExitCode
         begun = true
         printNote(context, `${colour(context, context.stderr, 'green', 'done')}  ${text}`)
       },
+      onNotice: (text) => printNote(context, text),
     })
     return report(context, { slot, apply, json: flags.json === true }, work)
   } catch (error) {
@@ -86,7 +87,8 @@ async function requestOf(context: CliContext, loaded: LoadedConfig, flags: Rewin
   return { kind: 'to', locate: locateTarget(loaded, parsePosition(flags.to, '--to'), say) }
 }
 
-function describeWork(slot: string, work: RewindWork): string[] {
+/** Lines for people, before anything is changed. */
+export function describeWork(slot: string, work: RewindWork): string[] {
   if (work.kind === 'nothing') {
     return [`nothing to do: slot ${slot} stands there already, or no rewind of it is unfinished`]
   }
@@ -96,10 +98,12 @@ function describeWork(slot: string, work: RewindWork): string[] {
     const way = `from ${describePosition(from)} to ${describePosition(target)}`
     return [`${verb} the rewind of slot ${slot} ${way}, begun by ${startedBy}, ${startedAt}`]
   }
-  const { from, target, bytes, eventsAtMost, baseSlot } = work.plan
+  const { from, target, bytes, eventsAtMost, baseSlot, failover } = work.plan
   const events =
     eventsAtMost === undefined ? 'events that the history does not count' : `at most ${eventsAtMost} events`
-  const through = baseSlot === slot ? 'kept, it reaches back that far itself' : `replaced by a copy of ${baseSlot}`
+  const again = failover ? ', which gets failover = true again' : ''
+  const through =
+    baseSlot === slot ? 'kept, it reaches back that far itself' : `replaced by a copy of ${baseSlot}${again}`
   return [
     `rewind of slot ${slot}`,
     `  from   ${describePosition(from)}, the stored position`,
@@ -107,6 +111,10 @@ function describeWork(slot: string, work: RewindWork): string[] {
     `  again  ${bytes} bytes of WAL, ${events}`,
     `  slot   ${through}`,
     'Consumers get these events again, with the same ids and positions, and without the header wal-replay.',
+    ...work.replays.map(
+      ({ id, startedBy }) =>
+        `Replay ${id} is running (by ${startedBy}): what lies in both ranges comes from both. Wait for its end, or stop it.`,
+    ),
     ...(work.inUse ? [`Slot ${slot} is in use: stop the bridge and its stand-bys first.`] : []),
   ]
 }
@@ -132,11 +140,12 @@ function report(
 function facts(work: RewindWork): object {
   if (work.kind === 'nothing') return {}
   if (work.kind !== 'begin') {
-    const { from, target, baseSlot, startedBy, startedAt } = work.intent
-    return { from: positionJson(from), to: positionJson(target), baseSlot, startedBy, startedAt }
+    const { from, target, baseSlot, failover, startedBy, startedAt } = work.intent
+    return { from: positionJson(from), to: positionJson(target), baseSlot, failover, startedBy, startedAt }
   }
-  const { from, target, bytes, eventsAtMost = null, baseSlot } = work.plan
-  return { from: positionJson(from), to: positionJson(target), bytes, eventsAtMost, baseSlot }
+  const { from, target, bytes, eventsAtMost = null, baseSlot, failover } = work.plan
+  const runningReplays = work.replays.map(({ id }) => id)
+  return { from: positionJson(from), to: positionJson(target), bytes, eventsAtMost, baseSlot, failover, runningReplays }
 }
 
 function positionJson({ lsn, partial }: StartPosition): object {

@@ -17,6 +17,8 @@ export interface ReplayRequest {
   readonly queue?: string | undefined
   /** Events a second. */
   readonly rate?: number | undefined
+  /** Backfill: how many rows were to come, at least. */
+  readonly rows?: number | undefined
 }
 
 /** What a request came to, once and for all: a replay that is resumed keeps it. */

@@ -10,6 +10,8 @@ export interface RewindSlot extends ReplaySlot {
   readonly database: string | undefined
   readonly active: boolean
   readonly activePid: number | undefined
+  /** PostgreSQL 17 and newer; false of a copy. */
+  readonly failover: boolean
 }
 
 /** What is found while a rewind is under way. Nothing else is remembered from step to step, or from run to run. */
@@ -33,11 +35,12 @@ export interface RewindFacts {
  * - `move`: set the stored position to the target; `restore`: back to where it was
  * - `drop`: drop the live slot; `replace`: copy the staging slot to its name
  * - `unstage`: drop the staging slot
+ * - `failover`: give the live slot back what a copy does not have
  * - `finish`: delete the intent; a bridge may start
  */
 export type RewindStep =
   | { readonly kind: 'stage'; readonly base: string }
-  | { readonly kind: 'restage' | 'move' | 'restore' | 'drop' | 'replace' | 'unstage' | 'finish' }
+  | { readonly kind: 'restage' | 'move' | 'restore' | 'drop' | 'replace' | 'unstage' | 'failover' | 'finish' }
 
 /**
  * The next step of a rewind, or why it cannot go on: BRIDGE_RUNNING while the live slot is in use. Pure.
@@ -53,7 +56,8 @@ export function nextRewindStep(facts: RewindFacts): RewindStep | BridgeError {
   // Replaced already, or never told more than the target.
   if (streamsFrom(live, lsn)) {
     if (checkpoint === 'before') return { kind: 'move' }
-    return { kind: staging === undefined ? 'finish' : 'unstage' }
+    if (staging !== undefined) return { kind: 'unstage' }
+    return { kind: lacksFailover(facts) ? 'failover' : 'finish' }
   }
   if (streamsFrom(staging, lsn)) {
     if (checkpoint === 'before') return { kind: 'move' }
@@ -90,12 +94,18 @@ export function nextAbortStep(facts: RewindFacts): RewindStep | BridgeError {
     }
     if (onward.code !== 'REPLAY_OUT_OF_REACH') return onward
   }
-  return { kind: staging === undefined ? 'finish' : 'unstage' }
+  if (staging !== undefined) return { kind: 'unstage' }
+  return { kind: canGoBack && lacksFailover(facts) ? 'failover' : 'finish' }
 }
 
 /** Whether everything that commits at `lsn` or above can be streamed from the slot. */
 function streamsFrom(slot: RewindSlot | undefined, lsn: Lsn): boolean {
   return slot !== undefined && baseSlotFor([slot], lsn) !== undefined
+}
+
+/** Made anew from a copy. */
+function lacksFailover({ intent, live }: RewindFacts): boolean {
+  return intent.failover && live?.failover === false
 }
 
 function checkRow({ intent: { slot }, checkpoint }: RewindFacts): BridgeError | undefined {

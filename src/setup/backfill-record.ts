@@ -1,3 +1,4 @@
+import type { BridgeError } from '../base/errors.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { listReplays, type ReplayRecord } from '../replay/replay-record.ts'
 
@@ -25,9 +26,17 @@ export async function findBackfills(client: PostgresClient, slot: string): Promi
   }
 }
 
-/** The end of the range is settled with the last row, and not before. */
-function isPublished({ plan, progress }: ReplayRecord): boolean {
-  return progress.settled.lsn === plan.range.to.lsn
+/** The end of the range is settled with the last row, and not before. Rows that went away unread may come back. */
+function isPublished({ plan, progress, request }: ReplayRecord): boolean {
+  return progress.settled.lsn === plan.range.to.lsn && progress.read >= (request.rows ?? 0)
+}
+
+/** Notes why those that came to the end of their rows count for nothing. Errors are those of the client. */
+export async function failBackfills(client: PostgresClient, slot: string, error: BridgeError): Promise<void> {
+  const text = `UPDATE wal2rabbit.replay SET state = 'failed', error_code = $2, error_text = $3,
+    updated_at = clock_timestamp(), finished_at = clock_timestamp()
+    WHERE slot = $1 AND kind = 'backfill' AND state = 'running'`
+  await client.query({ text, values: [slot, error.code, error.message] })
 }
 
 /**
@@ -44,7 +53,8 @@ export async function abandonBackfills(client: PostgresClient, records: readonly
 
 /** With the first checkpoint, whoever stores it: what was published is done, what was interrupted is given up. */
 export async function settleBackfills(client: PostgresClient, slot: string): Promise<void> {
-  const text = `UPDATE wal2rabbit.replay SET state = CASE WHEN lsn = to_lsn THEN 'done' ELSE 'abandoned' END,
+  const text = `UPDATE wal2rabbit.replay SET
+    state = CASE WHEN lsn = to_lsn AND rows_read >= coalesce((request->>'rows')::bigint, 0) THEN 'done' ELSE 'abandoned' END,
     updated_at = clock_timestamp(), finished_at = clock_timestamp()
     WHERE slot = $1 AND kind = 'backfill' AND state NOT IN ('done', 'abandoned')`
   await client.query({ text, values: [slot] })

@@ -3,24 +3,32 @@ import pg from 'pg'
 import { assert } from '../base/assert.ts'
 import { BridgeError } from '../base/errors.ts'
 import { type Lsn, parseLsn } from '../base/lsn.ts'
+import type { PostgresClient } from '../base/postgres-client.ts'
 import { clientConfigFromUrl } from '../base/postgres-url.ts'
 import { slotNameFor } from '../base/slot-name.ts'
 import { quoteIdent, quoteLiteral } from '../base/sql.ts'
 import { replicationConfig } from '../source/connection-config.ts'
 import { toSourceError } from '../source/failure.ts'
+import { copySlot } from '../source/slot.ts'
 
 /** Between two attempts to take the name that a process left behind which was killed a moment ago; milliseconds. */
 const retryDelay = 250
 const retries_max = 40
+/** How long the end waits for a free replication slot, and between two tries; milliseconds. */
+const roomPatience = 10 * 60_000
+const roomDelay = 1000
 
 /** A slot that ends with its connection, and the rows that are there where its stream begins. */
 export interface BackfillSlot {
   /** The stream has everything that commits from here on, the snapshot all that committed before. */
   readonly consistentPoint: Lsn
-  /** To be imported before persist() is called, which ends it. */
+  /** Stands until close(). */
   readonly snapshotId: string
-  /** Makes a lasting slot of this name that begins at the consistent point. Rejects with a BridgeError. */
-  persist(name: string): Promise<void>
+  /**
+   * Makes a lasting slot of this name that begins at the consistent point, over a connection of its own: any error on that
+   * of a temporary slot ends the slot. While all are taken it waits, for 10 minutes. Rejects with a BridgeError.
+   */
+  persist(client: PostgresClient, name: string): Promise<void>
   /** Ends the connection, and the slot with it. Never rejects. */
   close(): Promise<void>
 }
@@ -34,6 +42,8 @@ export interface BackfillSlotOptions {
   readonly plugin: 'pgoutput' | 'wal2json'
   /** As `server_version_num`: 150020 is 15.20. */
   readonly serverVersion: number
+  /** Tells the operator why it takes so long. */
+  readonly notice: (text: string) => void
   /** Called at most once when the connection breaks before close(): the slot is gone then. */
   readonly onLost: (error: BridgeError) => void
 }
@@ -55,9 +65,12 @@ export async function openBackfillSlot(options: BackfillSlotOptions): Promise<Ba
   const replication = { ...config, application_name: 'wal2rabbit backfill', replication: 'database' }
   const client = new pg.Client(replication)
   let watched = false
+  let lost: BridgeError | undefined
   client.on('error', (error) => {
-    if (watched) onLost(toSourceError(error, { doing: `keeping slot ${name}` }))
+    if (!watched) return
     watched = false
+    lost = toSourceError(error, { doing: `keeping slot ${name}` })
+    onLost(lost)
   })
   try {
     await client.connect()
@@ -65,12 +78,11 @@ export async function openBackfillSlot(options: BackfillSlotOptions): Promise<Ba
     watched = true
     return {
       ...created,
-      async persist(to) {
-        const text = `SELECT pg_copy_logical_replication_slot(${quoteLiteral(name)}, ${quoteLiteral(to)}, false)`
+      async persist(control, to) {
         try {
-          await client.query(text)
+          await copyWhenFree(control, { from: name, to }, options.notice)
         } catch (error) {
-          throw toSourceError(error, { doing: `making slot ${to} of slot ${name}` })
+          throw lost ?? toSourceError(error, { doing: `making slot ${to} of slot ${name}` })
         }
       },
       async close() {
@@ -81,6 +93,31 @@ export async function openBackfillSlot(options: BackfillSlotOptions): Promise<Ba
   } catch (error) {
     socket.destroy()
     throw toSourceError(error, { doing: `creating slot ${name}` })
+  }
+}
+
+/** What was published would else have to be published again, for a slot that somebody took meanwhile. */
+async function copyWhenFree(
+  client: PostgresClient,
+  { from, to }: { readonly from: string; readonly to: string },
+  notice: (text: string) => void,
+): Promise<void> {
+  const deadline = performance.now() + roomPatience
+  for (let isSaid = false; ; isSaid = true) {
+    try {
+      await copySlot(client, from, to)
+      return
+    } catch (error) {
+      // All of max_replication_slots are taken.
+      const mayPass = (error as { code?: unknown }).code === '53400' && performance.now() < deadline
+      if (!mayPass) throw error
+      if (!isSaid) {
+        notice(
+          `all rows are published, but no replication slot is free for ${to}: drop one that nobody needs; it is tried again for ${roomPatience / 60_000} minutes`,
+        )
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, roomDelay))
   }
 }
 

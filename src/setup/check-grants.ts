@@ -21,7 +21,12 @@ const neededRights: Readonly<Record<string, Readonly<Partial<Record<Purpose, rea
   },
   parked_aggregate: { run: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'], redeliver: ['SELECT', 'UPDATE', 'DELETE'] },
   dead_letter_audit: { redeliver: ['INSERT'] },
-  replay: { run: ['SELECT'], redeliver: ['SELECT'], replay: ['SELECT', 'INSERT', 'UPDATE'] },
+  replay: {
+    run: ['SELECT'],
+    redeliver: ['SELECT'],
+    replay: ['SELECT', 'INSERT', 'UPDATE'],
+    rewind: ['SELECT'],
+  },
   rewind: { run: ['SELECT'], rewind: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'] },
   outbox_retention: { run: ['SELECT', 'INSERT', 'UPDATE'], replay: ['SELECT'] },
 }

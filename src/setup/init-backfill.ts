@@ -13,12 +13,14 @@ import type { InitContext, InitStep, PlannedStep } from './init-step.ts'
 import { lookAtPosition, type PositionFacts } from './position-facts.ts'
 import { inspectReadableTable } from './readable-table.ts'
 import { type PublishBackfill, rangeOf, runBackfill } from './run-backfill.ts'
+import { lookForSlotRoom } from './slot-room.ts'
 
 /**
  * Slot and checkpoint for a table whose rows are published first. They are those of a snapshot that ends where the slot
  * begins: none is missed, none comes twice. Until all are settled there is only a temporary slot, so that a crash leaves
  * nothing of it and it starts over; should it come between the last row and the slot, only what the snapshot did not see
- * is published again. Rejects with BACKFILL_REFUSED where there is a slot or a checkpoint that no backfill made.
+ * is published again. Rejects with BACKFILL_REFUSED where there is a slot or a checkpoint that no backfill made, and with
+ * SOURCE_TOO_MANY_CONNECTIONS where slots are not free.
  */
 export async function planBackfill(context: InitContext, publish: PublishBackfill): Promise<PlannedStep[]> {
   const found = await lookAtPosition(context.client, context.slot)
@@ -27,6 +29,7 @@ export async function planBackfill(context: InitContext, publish: PublishBackfil
     if (!isOwnResult(found, earlier)) throw refusal(context, found)
     return planPosition(context)
   }
+  await requireRoom(context)
   const table = await inspectReadableTable(context.client, context)
   const { published, interrupted } = earlier
   const settled = table.transactionId !== undefined && isOf(published, found.server) ? published : undefined
@@ -58,6 +61,7 @@ export async function planBackfillDry(context: InitContext): Promise<PlannedStep
     if (earlier === undefined || !isOwnResult(found, earlier)) throw refusal(context, found)
     return planPosition(context)
   }
+  await requireRoom(context)
   const rows = await countRows(context, isOf(earlier?.published, found.server) ? earlier?.published : undefined)
   return [
     { ...backfillStep(context), detail: `publishes ${rows} rows` },
@@ -66,6 +70,7 @@ export async function planBackfillDry(context: InitContext): Promise<PlannedStep
   ]
 }
 
+const slots_needed = 2
 const startsOver = 'nothing of it is kept, "wal2rabbit init --backfill" starts over'
 
 /** The slot of a backfill that was killed before its checkpoint was stored, or one that came to its end. */
@@ -79,6 +84,17 @@ function refusal({ slot }: InitContext, found: PositionFacts): BridgeError {
   return new BridgeError(
     'BACKFILL_REFUSED',
     `${what} is there already, expected neither slot nor checkpoint: what was committed since it was made would come twice`,
+  )
+}
+
+/** Before anything is published: the lasting slot is a copy, made while the temporary one is there. */
+async function requireRoom({ client, slot }: InitContext): Promise<void> {
+  // That of an attempt which was killed a moment ago is as good as gone.
+  const { free, taken, limit } = await lookForSlotRoom(client, backfillSlotName(slot))
+  if (free >= slots_needed) return
+  throw new BridgeError(
+    'SOURCE_TOO_MANY_CONNECTIONS',
+    `a backfill needs ${slots_needed} free replication slots, one while it runs and one more at its end, but ${taken} of ${limit} (max_replication_slots) are taken`,
   )
 }
 
@@ -116,9 +132,9 @@ function slotStep({ slot }: InitContext): InitStep {
   return { name: `slot ${slot}`, outcome: 'created', sql }
 }
 
-async function persist({ slot }: InitContext, temporary: BackfillSlot): Promise<Partial<InitStep>> {
+async function persist({ client, slot }: InitContext, temporary: BackfillSlot): Promise<Partial<InitStep>> {
   try {
-    await temporary.persist(slot)
+    await temporary.persist(client, slot)
     failPoint('backfill-slot')
     return { detail: `streams what commits from ${formatLsn(temporary.consistentPoint)} on` }
   } finally {

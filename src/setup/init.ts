@@ -8,7 +8,7 @@ import { planPublication, planSchema, planTable } from './init-outbox.ts'
 import { planPosition } from './init-position.ts'
 import type { InitContext, InitStep, PlannedStep } from './init-step.ts'
 import type { PublishBackfill } from './run-backfill.ts'
-import { takeSetupLock } from './setup-lock.ts'
+import { takeSlotLock, withSharedLock } from './setup-lock.ts'
 
 export interface InitOptions {
   readonly url: string
@@ -51,8 +51,9 @@ export async function runInit(options: InitOptions): Promise<InitStep[]> {
   const { url, connectTimeout = defaultConnectTimeout } = options
   const control = { url, applicationName: 'wal2rabbit init', statementTimeout: 0, connectTimeout }
   await withControl(control, 'preparing PostgreSQL', async (client) => {
+    const notice = options.onNotice ?? (() => undefined)
     // For the session, not for a transaction: a slot cannot be created in one that has written.
-    if (!options.dryRun) await takeSetupLock(client)
+    if (!options.dryRun) await takeSlotLock(client, options.slot, { notice })
     const context: InitContext = {
       client,
       url: options.url,
@@ -64,14 +65,16 @@ export async function runInit(options: InitOptions): Promise<InitStep[]> {
       columns: resolveColumns(options.columns),
       ownColumns: options.columns === 'default',
       acceptGap: options.acceptGap,
-      notice: options.onNotice ?? (() => undefined),
+      notice,
     }
     const carryOut = async (step: PlannedStep) => note(await finish(step, options.dryRun))
-    await carryOut(await attempt('looking at the schema', () => planSchema(context)))
-    await carryOut(await attempt('looking at the table', () => planTable(context)))
-    if (options.plugin === 'pgoutput') {
+    const prepareShared = async () => {
+      await carryOut(await attempt('looking at the schema', () => planSchema(context)))
+      await carryOut(await attempt('looking at the table', () => planTable(context)))
+      if (options.plugin !== 'pgoutput') return
       await carryOut(await attempt('looking at the publication', () => planPublication(context)))
     }
+    await (options.dryRun ? prepareShared() : withSharedLock(client, { notice }, prepareShared))
     if (options.broker !== undefined) {
       for (const step of await initBroker(options.broker, options.dryRun)) note(step)
     }

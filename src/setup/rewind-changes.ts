@@ -8,6 +8,7 @@ import type { StartPosition } from '../source/source.ts'
 export interface NewIntent {
   readonly target: StartPosition
   readonly baseSlot: string
+  readonly failover: boolean
   /** `user@host`. */
   readonly startedBy: string
 }
@@ -18,15 +19,15 @@ export interface NewIntent {
  * the intent. Throws BRIDGE_RUNNING when the row is no longer the one that was looked at.
  */
 export async function writeIntent(client: PostgresClient, row: CheckpointRow, intent: NewIntent): Promise<void> {
-  const { target, baseSlot, startedBy } = intent
+  const { target, baseSlot, failover, startedBy } = intent
   const { rowCount } = await client.query({
     text: `WITH fenced AS (
         UPDATE wal2rabbit.checkpoint SET epoch = epoch + 1, version = version + 1, owner = 'rewind by ' || $3
         WHERE slot = $1 AND version = $2 RETURNING slot, lsn, partial_commit_lsn, partial_rows)
       INSERT INTO wal2rabbit.rewind (slot, target_lsn, target_commit_lsn, target_rows,
-        from_lsn, from_commit_lsn, from_rows, base_slot, started_by)
-      SELECT slot, $4, $5, $6, lsn, partial_commit_lsn, partial_rows, $7, $3 FROM fenced`,
-    values: [row.slot, row.version, startedBy, ...columnsOf(target), baseSlot],
+        from_lsn, from_commit_lsn, from_rows, base_slot, failover, started_by)
+      SELECT slot, $4, $5, $6, lsn, partial_commit_lsn, partial_rows, $7, $8, $3 FROM fenced`,
+    values: [row.slot, row.version, startedBy, ...columnsOf(target), baseSlot, failover],
   })
   if (rowCount === 1) return
   throw new BridgeError(

@@ -3,15 +3,19 @@ import { BridgeError } from '../base/errors.ts'
 import { type FailPointName, failPoint } from '../base/fail-point.ts'
 import { formatLsn, type Lsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
+import { quoteIdent } from '../base/sql.ts'
 import { describePosition } from '../checkpoint/positions.ts'
 import type { RewindFacts, RewindStep } from '../replay/rewind-step.ts'
 import { copySlot, dropSlot, inspectSlot } from '../source/slot.ts'
 import { attempt } from './connect.ts'
+import { askReplication } from './replication-question.ts'
 import { deleteIntent, moveCheckpoint } from './rewind-changes.ts'
 import { lookAtRewind, type RewindSight } from './rewind-facts.ts'
 
 export interface RewindExecution {
   readonly client: PostgresClient
+  /** For commands that PostgreSQL takes on a replication connection alone. */
+  readonly url: string
   readonly slot: string
   readonly plugin: string
   /** What comes next, by the facts alone. */
@@ -60,12 +64,14 @@ export async function waitForFreeSlot(client: PostgresClient, slot: string, time
 
 /** Undefined when done; SLOT_ACTIVE when somebody took the slot since it was looked at. */
 async function takeStep(
-  { client, slot, onStep }: RewindExecution,
+  execution: RewindExecution,
   sight: RewindSight,
   step: RewindStep,
 ): Promise<BridgeError | undefined> {
   try {
-    const { said, point } = await attempt(`rewinding slot ${slot} (${step.kind})`, () => applyStep(client, sight, step))
+    const { slot, onStep } = execution
+    const doing = `rewinding slot ${slot} (${step.kind})`
+    const { said, point } = await attempt(doing, () => applyStep(execution, sight, step))
     if (point !== undefined) failPoint(point)
     onStep(said)
     return undefined
@@ -80,7 +86,11 @@ interface DoneStep {
   readonly point?: FailPointName
 }
 
-async function applyStep(client: PostgresClient, { facts, row }: RewindSight, step: RewindStep): Promise<DoneStep> {
+async function applyStep(
+  { client, url }: RewindExecution,
+  { facts, row }: RewindSight,
+  step: RewindStep,
+): Promise<DoneStep> {
   const { slot, target, from } = facts.intent
   const staging = facts.stagingName
   switch (step.kind) {
@@ -105,10 +115,18 @@ async function applyStep(client: PostgresClient, { facts, row }: RewindSight, st
     case 'unstage':
       await dropSlot(client, staging)
       return { said: `dropped slot ${staging}`, point: 'rewind-unstaged' }
+    case 'failover':
+      await askReplication(url, setFailoverSql(slot), `giving slot ${slot} failover = true again`)
+      return { said: `gave slot ${slot} failover = true again` }
     case 'finish':
       await deleteIntent(client, slot)
       return { said: 'bridges may start again', point: 'rewind-done' }
   }
+}
+
+/** Source: PostgreSQL documentation, "Streaming Replication Protocol", ALTER_REPLICATION_SLOT. */
+function setFailoverSql(slot: string): string {
+  return `ALTER_REPLICATION_SLOT ${quoteIdent(slot)} (FAILOVER true)`
 }
 
 /** PostgreSQL would start a copy that stands further on at its own position, without a word. */

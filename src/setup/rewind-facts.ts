@@ -57,18 +57,6 @@ export async function lookAtRewind(
   return { facts, row }
 }
 
-/** Slots that may still be made; 0 when max_replication_slots is reached. Errors are those of the client. */
-export async function countFreeSlots(
-  client: PostgresClient,
-): Promise<{ readonly free: number; readonly limit: number }> {
-  const { rows } = await client.query({
-    text: `SELECT current_setting('max_replication_slots')::int AS allowed,
-      (SELECT count(*)::int FROM pg_replication_slots) AS taken`,
-  })
-  const limit = Number(rows[0]!.allowed)
-  return { free: Math.max(0, limit - Number(rows[0]!.taken)), limit }
-}
-
 async function inspectReplaySlot(client: PostgresClient, name: string): Promise<KnownReplaySlot | undefined> {
   const slot = await inspectSlot(client, name)
   return slot === undefined ? undefined : { ...slot, name, invalidation: slotInvalidation(slot) }

@@ -7,7 +7,8 @@ import { baseSlotFor, walFloor } from '../replay/reach.ts'
 import type { StartPosition } from '../source/source.ts'
 import { judgePosition, type PositionFacts } from './position-facts.ts'
 import { listReplaySlots } from './replay-slots.ts'
-import { countFreeSlots, stagingTakenBy } from './rewind-facts.ts'
+import { stagingTakenBy } from './rewind-facts.ts'
+import { lookForSlotRoom } from './slot-room.ts'
 
 /** Names and lengths of what a rewind would do. */
 export interface RewindPlan {
@@ -21,6 +22,8 @@ export interface RewindPlan {
   readonly eventsAtMost: bigint | undefined
   /** The slot that reaches back to the target: an anchor, or the live slot itself, which then stays. */
   readonly baseSlot: string
+  /** The live slot has it, and gets it again when it is replaced. PostgreSQL 17 and newer. */
+  readonly failover: boolean
 }
 
 /** Of the live slot: a rewind makes it anew, so these are no reason against one. */
@@ -58,7 +61,8 @@ export async function planRewind(
   if (base.name !== names.slot) await requireRoom(client, names.slot)
   const eventsAtMost = await countEvents(client, row, target.lsn)
   const bytes = row.position.lsn - target.lsn
-  return { slot: names.slot, from: row.position, target, bytes, eventsAtMost, baseSlot: base.name }
+  const failover = slots.some((slot) => slot.name === names.slot && slot.failover)
+  return { slot: names.slot, from: row.position, target, bytes, eventsAtMost, baseSlot: base.name, failover }
 }
 
 function outOfReach(slot: string, target: Lsn, floor: Lsn | undefined): BridgeError {
@@ -76,7 +80,7 @@ async function requireRoom(client: PostgresClient, slot: string): Promise<void> 
   if (taken !== undefined) {
     throw new BridgeError('SLOT_NAME_TAKEN', `${taken}, and a rewind of slot ${slot} needs that name for a copy`)
   }
-  const { free, limit } = await countFreeSlots(client)
+  const { free, limit } = await lookForSlotRoom(client)
   if (free > 0) return
   throw new BridgeError(
     'SOURCE_TOO_MANY_CONNECTIONS',

@@ -4,6 +4,7 @@ import type { PostgresClient } from '../base/postgres-client.ts'
 import type { CheckpointRow } from '../checkpoint/checkpoint-row.ts'
 import { comparePositions } from '../checkpoint/positions.ts'
 import { loadRewindIntent, type RewindIntent, rewindUnfinished } from '../checkpoint/rewind-intent.ts'
+import { listReplays, type ReplayRecord } from '../replay/replay-record.ts'
 import { nextAbortStep, nextRewindStep } from '../replay/rewind-step.ts'
 import type { StartPosition } from '../source/source.ts'
 import { requireGrants } from './check-grants.ts'
@@ -14,7 +15,7 @@ import { lookAtPosition } from './position-facts.ts'
 import { writeIntent } from './rewind-changes.ts'
 import { carryOutRewind, waitForFreeSlot } from './rewind-execution.ts'
 import { planRewind, type RewindPlan } from './rewind-plan.ts'
-import { takeSetupLock } from './setup-lock.ts'
+import { takeSlotLock } from './setup-lock.ts'
 
 /** Says where the stream is to begin again. Rejects with POSITION_UNKNOWN, POSITION_AHEAD and the like. */
 export type LocateTarget = (client: PostgresClient) => Promise<Place>
@@ -42,11 +43,20 @@ export interface RewindOptions {
   readonly onWork?: (work: RewindWork) => void | Promise<void>
   /** Called with each step as it is done, for people. */
   readonly onStep?: (text: string) => void
+  /** Called with a line for the operator while something takes long. */
+  readonly onNotice?: (text: string) => void
 }
 
 /** What there is to do. */
 export type RewindWork =
-  | { readonly kind: 'begin'; readonly plan: RewindPlan; readonly row: CheckpointRow; readonly inUse: boolean }
+  | {
+      readonly kind: 'begin'
+      readonly plan: RewindPlan
+      readonly row: CheckpointRow
+      readonly inUse: boolean
+      /** Replays of the slot that a process runs at this moment, newest first. */
+      readonly replays: readonly ReplayRecord[]
+    }
   | { readonly kind: 'resume' | 'abort'; readonly intent: RewindIntent }
   /** The position is there already, or nothing is unfinished. */
   | { readonly kind: 'nothing' }
@@ -54,6 +64,8 @@ export type RewindWork =
 /** Milliseconds; no statement of a rewind waits for anything but a lock. */
 const statementTimeout = 60_000
 const defaultSlotTimeout = 10_000
+/** Far more than run at once. */
+const replays_max = 1000
 
 /**
  * Moves the stored position back, and puts a slot under the name of the live one that streams from there. Safe to kill: an
@@ -69,7 +81,7 @@ export async function runRewind(options: RewindOptions): Promise<RewindWork> {
   return withControl(control, `rewinding slot ${slot}`, async (client) => {
     await requireGrants(client, 'rewind')
     await requireSchema(client)
-    if (apply) await takeSetupLock(client)
+    if (apply) await takeSlotLock(client, slot, { notice: options.onNotice ?? (() => undefined) })
     await client.query({ text: `SET statement_timeout = ${statementTimeout}` })
     const slotTimeout = options.slotTimeout ?? defaultSlotTimeout
     if (apply) await waitForFreeSlot(client, slot, slotTimeout)
@@ -79,7 +91,7 @@ export async function runRewind(options: RewindOptions): Promise<RewindWork> {
     const onStep = options.onStep ?? (() => undefined)
     if (work.kind === 'begin') await begin(client, options, work)
     const next = work.kind === 'abort' ? nextAbortStep : nextRewindStep
-    await carryOutRewind({ client, slot, plugin: options.plugin, next, slotTimeout, onStep })
+    await carryOutRewind({ client, url, slot, plugin: options.plugin, next, slotTimeout, onStep })
     return work
   })
 }
@@ -94,7 +106,13 @@ async function findWork(client: PostgresClient, options: RewindOptions): Promise
   const target = positionAt(place, found.row?.position)
   const plan = await planRewind(client, found, options, target)
   if (plan === undefined) return { kind: 'nothing' }
-  return { kind: 'begin', plan, row: found.row!, inUse: found.slot?.active === true }
+  const replays = await runningReplays(client, slot)
+  return { kind: 'begin', plan, row: found.row!, inUse: found.slot?.active === true, replays }
+}
+
+/** Not those that a crash left behind. */
+async function runningReplays(client: PostgresClient, slot: string): Promise<ReplayRecord[]> {
+  return (await listReplays(client, slot, replays_max)).filter(({ kind, locked }) => kind === 'replay' && locked)
 }
 
 /** The same target again means to finish it; what cannot be found, now that the position has moved, is another one. */
@@ -117,7 +135,7 @@ async function begin(
   { startedBy, onStep }: RewindOptions,
   { plan, row }: Extract<RewindWork, { kind: 'begin' }>,
 ): Promise<void> {
-  await writeIntent(client, row, { target: plan.target, baseSlot: plan.baseSlot, startedBy })
+  await writeIntent(client, row, { ...plan, startedBy })
   failPoint('rewind-intended')
   onStep?.('no bridge may start until this is finished')
 }

@@ -1,12 +1,14 @@
+import { BridgeError } from '../base/errors.ts'
 import { failPoint } from '../base/fail-point.ts'
-import { readableSnapshot } from '../base/snapshot-text.ts'
-import { quoteLiteral } from '../base/sql.ts'
+import type { Lsn } from '../base/lsn.ts'
+import { quoteTable } from '../base/sql.ts'
 import type { ServerFacts } from '../checkpoint/server-facts.ts'
 import type { ReplayPlan, ReplayProgress, ReplayRecord } from '../replay/replay-record.ts'
 import type { ReadableTable } from '../source/table-order.ts'
-import { countTableSql, type TableRange } from '../source/table-query.ts'
+import type { TableRange } from '../source/table-query.ts'
+import { failBackfills } from './backfill-record.ts'
 import { type BackfillSlot, backfillSlotName, openBackfillSlot } from './backfill-slot.ts'
-import { withControl } from './connect.ts'
+import { type HeldSnapshot, holdSnapshot } from './backfill-snapshot.ts'
 import type { InitContext } from './init-step.ts'
 
 /** Rows to be published before the live slot begins. */
@@ -17,9 +19,9 @@ export interface BackfillJob {
   readonly plan: ReplayPlan
   /** In which the rows are read; stands until the job is over. */
   readonly snapshotId: string
-  /** How many there are. */
+  /** How many the snapshot sees: fewer that were read are too few. */
   readonly rows: number
-  /** Aborted with a BridgeError when slot and snapshot are lost. */
+  /** Aborted with a BridgeError when slot or snapshot is lost. */
   readonly lost: AbortSignal
 }
 
@@ -45,7 +47,8 @@ export function rangeOf({ settled }: Pick<BackfillWork, 'settled'>): TableRange 
 
 /**
  * Makes the temporary slot and publishes the rows that are there where it begins. Resolves with the slot, which is to be
- * persisted and closed by the caller; with undefined, and the slot closed, when it was stopped. Rejects with a BridgeError.
+ * persisted and closed by the caller; with undefined, and the slot closed, when it was stopped. Rejects with a BridgeError,
+ * BACKFILL_INCOMPLETE when fewer rows came than the snapshot sees.
  */
 export async function runBackfill(
   context: InitContext,
@@ -53,16 +56,16 @@ export async function runBackfill(
 ): Promise<{ readonly slot: BackfillSlot; readonly progress: ReplayProgress } | undefined> {
   const lost = new AbortController()
   const slot = await openSlot(context, work.server, lost)
-  let progress: ReplayProgress | undefined
+  let result: { readonly slot: BackfillSlot; readonly progress: ReplayProgress } | undefined
   try {
     failPoint('backfill-snapshot')
-    progress = await work.publish(await describeJob(context, work, slot, lost.signal))
-    lost.signal.throwIfAborted()
+    const progress = await publishHeld(context, work, slot, lost)
     failPoint('backfill-published')
+    result = progress && { slot, progress }
   } finally {
-    if (progress === undefined) await slot.close()
+    if (result === undefined) await slot.close()
   }
-  return progress && { slot, progress }
+  return result
 }
 
 async function openSlot(context: InitContext, server: ServerFacts, lost: AbortController): Promise<BackfillSlot> {
@@ -71,30 +74,49 @@ async function openSlot(context: InitContext, server: ServerFacts, lost: AbortCo
   const timer = setTimeout(() => notice(text), 3000)
   try {
     const onLost = (error: Error) => lost.abort(error)
-    return await openBackfillSlot({ url, connectTimeout, slot, plugin, serverVersion: server.version, onLost })
+    return await openBackfillSlot({ url, connectTimeout, slot, plugin, serverVersion: server.version, notice, onLost })
   } finally {
     clearTimeout(timer)
   }
 }
 
-/** Counts in the snapshot itself, and reads what it sees: should the slot never be made, that tells what was published. */
-async function describeJob(
-  { url, connectTimeout }: InitContext,
+/** The table is held for as long as it takes. */
+async function publishHeld(
+  { client, url, connectTimeout, slot, notice }: InitContext,
   work: BackfillWork,
   { snapshotId, consistentPoint }: BackfillSlot,
-  lost: AbortSignal,
-): Promise<BackfillJob> {
-  const { table, server, settled } = work
+  lost: AbortController,
+): Promise<ReplayProgress | undefined> {
+  const { table } = work
   const range = rangeOf(work)
   const control = { url, applicationName: 'wal2rabbit backfill', statementTimeout: 0, connectTimeout }
-  const { snapshot, rows } = await withControl(control, 'counting the rows', async (client) => {
-    await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
-    await client.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(snapshotId)}`)
-    const seen = await client.query<{ snapshot: string }>('SELECT pg_current_snapshot()::text AS snapshot')
-    const counted = await client.query<{ rows: string }>(countTableSql(table, range))
-    return { snapshot: readableSnapshot(seen.rows[0]!.snapshot), rows: Number(counted.rows[0]!.rows) }
-  })
-  const plan: ReplayPlan = {
+  const onLost = (error: Error) => lost.abort(error)
+  const held = await holdSnapshot({ ...control, onLost }, { snapshotId, table, range, client, notice })
+  try {
+    const job = {
+      table,
+      range,
+      plan: planOf(work, held, consistentPoint),
+      snapshotId,
+      rows: held.rows,
+      lost: lost.signal,
+    }
+    const progress = await work.publish(job)
+    lost.signal.throwIfAborted()
+    if (progress !== undefined && progress.read < held.rows) {
+      const failure = incomplete(job, progress)
+      await failBackfills(client, slot, failure)
+      throw failure
+    }
+    return progress
+  } finally {
+    await held.close()
+  }
+}
+
+/** Should the slot never be made, the snapshot tells what was published. */
+function planOf({ server, settled }: BackfillWork, { snapshot }: HeldSnapshot, consistentPoint: Lsn): ReplayPlan {
+  return {
     source: 'table',
     range: { from: { lsn: 0n, rows: 0 }, to: { lsn: consistentPoint, rows: 0 } },
     fromSnapshot: settled?.plan.toSnapshot,
@@ -102,5 +124,11 @@ async function describeJob(
     systemIdentifier: server.systemIdentifier,
     timeline: server.timeline,
   }
-  return { table, range, plan, snapshotId, rows, lost }
+}
+
+function incomplete({ table, rows }: BackfillJob, { read }: ReplayProgress): BridgeError {
+  return new BridgeError(
+    'BACKFILL_INCOMPLETE',
+    `the snapshot of the backfill sees ${rows} rows of table ${quoteTable(table.table)}, but only ${read} were read: some went away unread`,
+  )
 }

@@ -21,6 +21,8 @@ export interface SlotFacts {
   readonly invalidationReason: string | undefined
   /** PostgreSQL 16 and newer: invalidated by a conflict with recovery on a stand-by. */
   readonly conflicting: boolean
+  /** PostgreSQL 17 and newer: stand-bys synchronize it. A copy does not have it. */
+  readonly failover: boolean
   /** Bytes of WAL that the slot keeps from being removed. */
   readonly retainedBytes: bigint
 }
@@ -69,6 +71,7 @@ function parseSlot(slot: Record<string, unknown>): NamedSlot {
     confirmedFlushLsn: lsnOf(slot.confirmed_flush_lsn),
     invalidationReason: textOf(slot.invalidation_reason),
     conflicting: slot.conflicting === true,
+    failover: slot.failover === true,
     retainedBytes: bigintOf(slot.retained) ?? 0n,
   }
 }

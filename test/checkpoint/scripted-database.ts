@@ -131,6 +131,7 @@ const rewindRow = {
   from_commit_lsn: null,
   from_rows: null,
   base_slot: 'shop_anchor_20260131235959',
+  failover: false,
   started_by: 'ann@shop1',
   started_at: '2026-01-31T23:59:59.123456Z',
 }

@@ -4,6 +4,7 @@ import { LatencyHistogram } from '../../src/admin/latency-histogram.ts'
 import { createMetrics } from '../../src/admin/metrics.ts'
 import { runProgram } from '../../src/cli/program.ts'
 import { configKeys, configSections } from '../../src/config/keys.ts'
+import { anchorName } from '../../src/replay/anchor-name.ts'
 import { sampleStatus } from '../admin/sample-status.ts'
 import { problemsOf } from '../config/fixture.ts'
 import { contextOn } from '../support/cli-context.ts'
@@ -66,7 +67,7 @@ test('every metric that a document names is in the page /metrics', async () => {
   const metrics = createMetrics({ provider: () => sampleStatus(), confirmLatency: new LatencyHistogram() })
   const exposed = await metrics.expose()
   const named = texts.flatMap(({ page, text }) =>
-    [...text.matchAll(/\bwal2rabbit_[a-z_]+\b/g)].map(([name]) => ({ page, name })),
+    [...text.matchAll(/\bwal2rabbit_[a-z_]+\b(?!\\)/g)].map(([name]) => ({ page, name })),
   )
   expect(named.length).toBeGreaterThan(10)
   expect(named.filter(({ name }) => !new RegExp(`^${name}(_bucket)?[{ ]`, 'm').test(exposed))).toEqual([])
@@ -95,5 +96,17 @@ test('each configuration that the README shows is accepted', async () => {
   expect(blocks.length).toBeGreaterThan(1)
   for (const [, indentation, yaml] of blocks) {
     expect(await problemsOf({ yaml: yaml!.replaceAll(new RegExp(`^${indentation}`, 'gm'), '') })).toEqual([])
+  }
+})
+
+test('patterns of anchor names match anchors, and not the slot of another bridge', () => {
+  const all = texts.map(({ text }) => text).join('\n')
+  expect(all).not.toMatch(/LIKE '[^']*anchor/)
+  expect(all).not.toMatch(/%\S*anchor/)
+  const patterns = [...all.matchAll(/['`](\S*_anchor_\\d\S*)['`]/g)].map(([, pattern]) => new RegExp(pattern!))
+  expect(patterns).toHaveLength(2)
+  for (const pattern of patterns) {
+    expect(anchorName('wal2rabbit', new Date())).toMatch(pattern)
+    expect('wal2rabbit_anchor_eu').not.toMatch(pattern)
   }
 })

@@ -14,7 +14,14 @@ const before = 0x2000n
 const at = (lsn: bigint): StartPosition => ({ lsn, partial: null })
 
 function slot(name: string, confirmedFlushLsn: bigint | undefined, changes: Partial<RewindSlot> = {}): RewindSlot {
-  const usual = { plugin: 'pgoutput', database: 'shop', active: false, activePid: undefined, invalidation: undefined }
+  const usual = {
+    plugin: 'pgoutput',
+    database: 'shop',
+    active: false,
+    activePid: undefined,
+    invalidation: undefined,
+    failover: false,
+  }
   return { ...usual, name, confirmedFlushLsn, ...changes }
 }
 
@@ -30,6 +37,7 @@ function facts(changes: Partial<RewindFacts> = {}): RewindFacts {
     target: at(target),
     from: at(before),
     baseSlot: anchor.name,
+    failover: false,
     startedBy: 'ann@shop1',
     startedAt: '2026-01-31T23:59:59.123456Z',
   }
@@ -171,10 +179,28 @@ function after(found: RewindFacts, step: RewindStep): RewindFacts {
       return { ...found, live: undefined }
     case 'replace':
       return { ...found, live: { ...found.staging!, name: 'w' } }
+    case 'failover':
+      return { ...found, live: { ...found.live!, failover: true } }
     case 'finish':
       return found
   }
 }
+
+// A copy does not have it: stand-bys no longer synchronized the slot, and nobody had said so.
+test('a live slot that had failover gets it again, when it was replaced, also by one that gives up', () => {
+  const begun = facts()
+  const intent = { ...begun.intent, failover: true }
+  const found = { ...begun, intent, live: { ...live, failover: true } }
+  const { kinds, end } = walk(found, nextRewindStep)
+  expect(kinds).toEqual([`stage ${anchor.name}`, 'move', 'drop', 'replace', 'unstage', 'failover', 'finish'])
+  expect(end.live).toMatchObject({ confirmedFlushLsn: 0x800n, failover: true })
+  const made = { ...found, live: replaced, staging, checkpoint: 'target' } as const
+  expect(walk(made, nextAbortStep).kinds).toEqual(['restore', 'unstage', 'failover', 'finish'])
+  // One that was not replaced still has it.
+  expect(walk({ ...found, staging }, nextAbortStep).kinds).toEqual(['unstage', 'finish'])
+  const kept = { ...found, live: { ...replaced, failover: true } }
+  expect(walk(kept, nextRewindStep).kinds).toEqual(['move', 'finish'])
+})
 
 /** All steps, from these facts on to the end. */
 function walk(start: RewindFacts, next: typeof nextRewindStep): { kinds: string[]; end: RewindFacts } {

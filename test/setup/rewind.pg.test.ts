@@ -2,8 +2,10 @@ import { once } from 'node:events'
 import pg from 'pg'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { parseLsn } from '../../src/base/lsn.ts'
+import { describeWork } from '../../src/cli/rewind.ts'
 import { anchorName } from '../../src/replay/anchor-name.ts'
 import { parsePosition } from '../../src/replay/position.ts'
+import { insertReplay, lockKeySql } from '../../src/replay/replay-record.ts'
 import { connectControl, endControl } from '../../src/setup/connect.ts'
 import { runInit } from '../../src/setup/init.ts'
 import { locateStart, type Place } from '../../src/setup/locate-position.ts'
@@ -146,6 +148,47 @@ test('without apply nothing changes, and the plan is the same', async () => {
     inUse: false,
   })
   expect([await checkpoint(), await slots()]).toEqual(before)
+})
+
+// Consumers got what lies in both ranges twice, and nobody had said so.
+test('replays that run are named, not those that a crash left behind', async () => {
+  const [first] = await history()
+  const range = { from: { lsn: parseLsn(first), rows: 0 }, to: { lsn: parseLsn(first) + 1n, rows: 0 } }
+  const snapshots = { fromSnapshot: undefined, toSnapshot: undefined }
+  const plan = { source: 'wal', range, ...snapshots, systemIdentifier: '1', timeline: 1 } as const
+  const start = { lsn: range.from.lsn, partial: null }
+  const record = { slot, kind: 'replay', startedBy: 'ann@shop1', request: { from: first, where: [] }, plan } as const
+  for (const id of ['running', 'crashed']) await insertReplay(client, { ...record, id }, start)
+  await client.query(`SELECT pg_advisory_lock(${lockKeySql(`'running'`)})`)
+  const work = await rewind(first, { apply: false })
+  expect(work).toMatchObject({ replays: [{ id: 'running', startedBy: 'ann@shop1' }] })
+  expect(describeWork(slot, work).join('\n')).toContain('Replay running is running (by ann@shop1)')
+})
+
+/** Of the live slot; undefined before version 17. */
+const failover = async () =>
+  (await one(`SELECT to_jsonb(s)->'failover' AS failover FROM pg_replication_slots s WHERE slot_name = $1`))?.failover
+
+// 6: made anew, and the copy dropped; 7: nothing is left but to forget the intent.
+test.for([0, 4, 5, 6, 7])('failover is put back, also when interrupted after step %i', async (steps, context) => {
+  if ((await failover()) === null) return context.skip('PostgreSQL has it from 17 on')
+  slot = uniqueName('failover')
+  anchor = anchorName(slot, new Date())!
+  await client.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput', false, false, true)`, [slot])
+  await init()
+  const [first] = await history()
+  if (steps === 0) {
+    const work = await rewind(first)
+    expect(work).toMatchObject({ plan: { failover: true } })
+    expect(describeWork(slot, work).join('\n')).toContain(`a copy of ${anchor}, which gets failover = true again`)
+    expect(said.slice(-2)).toEqual([`gave slot ${slot} failover = true again`, 'bridges may start again'])
+  } else {
+    await interrupted(first, steps)
+    expect(await failover()).toBe(steps === 7 ? true : steps === 4 ? undefined : false)
+    await rewind('resume')
+  }
+  expect(await failover()).toBe(true)
+  expect(Object.keys(await slots()).sort()).toEqual([slot, anchor])
 })
 
 test('what the slot was never told of needs no other slot', async () => {

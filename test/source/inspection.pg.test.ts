@@ -27,6 +27,7 @@ test('a slot is described; one that does not exist is undefined', async () => {
     activePid: undefined,
     walStatus: 'reserved',
     conflicting: false,
+    failover: false,
     invalidationReason: undefined,
   })
   expect(slotInvalidation(idle)).toBeUndefined()
