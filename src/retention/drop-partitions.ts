@@ -1,5 +1,5 @@
-import { goneBySql, momentSql } from './outbox-facts.ts'
 import { inTransaction, type PassStage, pause } from './pass-stage.ts'
+import { goneBySql, limitValues, momentSql } from './row-conditions.ts'
 
 /** A partition that lies wholly before the cutoff. */
 export interface OldPartition {
@@ -18,7 +18,7 @@ const lockTimeout = { partition: 2000, drop: 100 }
  * partition and partitions that have partitions themselves are left to be deleted row by row.
  */
 export async function findOldPartitions(stage: PassStage): Promise<OldPartition[]> {
-  const { client, facts, cutoff } = stage
+  const { client, facts, limits } = stage
   if (!facts.partitionedByTime) return []
   const { rows } = await client.query({
     text: `WITH part AS (
@@ -30,7 +30,7 @@ export async function findOldPartitions(stage: PassStage): Promise<OldPartition[
       FROM part p JOIN pg_namespace n ON n.oid = p.relnamespace
       WHERE p.upper IS NOT NULL AND p.upper::${facts.createdAt!.type} <= ${momentSql(facts, '$2')}
       ORDER BY p.upper::${facts.createdAt!.type}`,
-    values: [facts.oid, cutoff],
+    values: [facts.oid, limits.cutoff],
   })
   return rows.map((row) => ({
     oid: String(row.oid),
@@ -80,10 +80,10 @@ function dropIfGone(stage: PassStage, partition: OldPartition): Promise<true | u
 }
 
 /** Whether every row of it is old and settled. Reads it up to the first that is not. */
-async function mayGo({ client, facts, cutoff, snapshot }: PassStage, { name }: OldPartition): Promise<boolean> {
+async function mayGo({ client, facts, limits }: PassStage, { name }: OldPartition): Promise<boolean> {
   const { rows } = await client.query({
     text: `SELECT NOT EXISTS (SELECT FROM ${name} o WHERE (${goneBySql(facts)}) IS NOT TRUE) AS gone`,
-    values: [cutoff, snapshot],
+    values: limitValues(limits),
   })
   return rows[0]!.gone === true
 }

@@ -1,4 +1,3 @@
-import { fullXminSql } from '../base/full-xid.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { quoteIdent, quoteTable } from '../base/sql.ts'
 import type { RetentionRule } from './retention.ts'
@@ -95,32 +94,4 @@ export async function foreignPartitions(
   const statement = `GRANT ${quoteIdent(String(owner))} TO ${quoteIdent(role)};`
   const text = `role ${role} does not own ${count} partitions of ${name}, so it deletes their rows one by one: ${statement}`
   return { text, statement }
-}
-
-/** A moment as `created_at` has it, from a timestamptz. Without a time zone it is UTC, as for the message. */
-export function momentSql({ createdAt }: OutboxFacts, value: string): string {
-  return createdAt!.type === 'timestamp without time zone'
-    ? `(${value}::timestamptz AT TIME ZONE 'UTC')`
-    : `${value}::timestamptz`
-}
-
-/**
- * True for rows `o` of the table that are older than $1 (timestamptz) and that snapshot $2 sees committed; never for one
- * that it does not see, whatever created_at says.
- *
- * By transaction_id, and by xmin too, as an application may write the former itself (a copy, a restore). Where only xmin
- * is to be had it may be that of a subtransaction, and a snapshot lists none: of those it tells nothing above the oldest
- * transaction that was open. That one is no younger than any subtransaction of a transaction then open, so below it all
- * have ended.
- */
-export function goneBySql(facts: OutboxFacts): string {
-  const createdAt = `o.${quoteIdent(facts.createdAt!.name)}`
-  const old = `${createdAt} < ${momentSql(facts, '$1')}`
-  const xmin = fullXminSql('o')
-  const belowAllOpen = `${xmin} < (SELECT pg_snapshot_xmin($2::pg_snapshot)::text::bigint)`
-  if (facts.transactionId?.type !== 'xid8') return `${old} AND ${belowAllOpen}`
-  const id = `o.${quoteIdent(facts.transactionId.name)}`
-  const seen = `pg_visible_in_snapshot(${id}, $2::pg_snapshot)`
-  const seenByXmin = `pg_visible_in_snapshot(${xmin}::text::xid8, $2::pg_snapshot)`
-  return `${old} AND CASE WHEN ${id} IS NULL THEN ${belowAllOpen} ELSE ${seen} AND ${seenByXmin} END`
 }

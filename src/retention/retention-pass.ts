@@ -7,6 +7,7 @@ import { foreignPartitions, type OutboxFacts, readOutboxFacts, retentionProblem 
 import { LockTroubles, type PassStage } from './pass-stage.ts'
 import type { PassReport, RetentionParts, RetentionRule } from './retention.ts'
 import { countDeleted, raiseFloor } from './retention-floor.ts'
+import { readUnstreamedBelow, unstreamedNotice } from './unstreamed.ts'
 
 /** For statements on rows; milliseconds. */
 const lockTimeout = 1000
@@ -21,8 +22,8 @@ const nothing: PassReport = { outcome: 'done', reason: null, rows: 0, partitions
 
 /**
  * One pass over the outbox table: what is older than the rule's age goes, as far as a stored snapshot sees it whose WAL
- * end is at or below every position that is still needed. So each row that goes had committed below the stored LSN of
- * every slot: it is delivered, or kept as a dead letter. On a connection of its own, in no transaction; one pass at a time for a table.
+ * end is at or below every position that is still needed, and unless this slot may not have streamed it. So each row that
+ * goes had committed below the stored LSN of every slot: it is delivered, or kept as a dead letter. On a connection of its own, in no transaction; one pass at a time for a table.
  * Errors are those of the client; what went before one is gone.
  */
 export async function runPass(
@@ -57,6 +58,11 @@ async function passOver(
   const server = await parts.readLineage(client)
   const need = lowestNeed(await readNeeds(client), server)
   if (typeof need === 'string') return { ...nothing, outcome: 'impossible', reason: need }
+  const unstreamedBelow = await readUnstreamedBelow(client, slot)
+  if (unstreamedBelow === undefined) {
+    const reason = `wal2rabbit.checkpoint has no row for slot ${slot}: what it has delivered is not known`
+    return { ...nothing, outcome: 'impossible', reason }
+  }
   const entry = await parts.findRetentionSnapshot(client, slot, need.lsn, age, server)
   if (entry === undefined) {
     const reason = `${need.what} needs all from ${formatLsn(need.lsn)} on, and slot ${slot} has no snapshot stored from before`
@@ -64,14 +70,16 @@ async function passOver(
   }
   const floor = entry.snapshotWalEnd
   let raised = false
+  const foreign = await foreignPartitions(client, facts)
+  const notices = new Set(foreign === undefined ? [] : [foreign.text])
   const stage: PassStage = {
     client,
     facts,
-    cutoff: await cutoffOf(client, age),
-    snapshot: entry.snapshot,
+    limits: { cutoff: await cutoffOf(client, age), snapshot: entry.snapshot, unstreamedBelow },
     dryRun,
     signal,
     locks: new LockTroubles(),
+    onUnstreamed: () => notices.add(unstreamedNotice(facts, slot)),
     async beforeFirst() {
       if (raised) return
       await raiseFloor(client, table, floor, server)
@@ -82,14 +90,13 @@ async function passOver(
     },
   }
   const went = { rows: 0, partitions: [] as OldPartition[] }
-  const foreign = await foreignPartitions(client, facts)
   const report = (outcome: PassReport['outcome'], reason: string | null): PassReport => ({
     outcome,
     reason,
     rows: went.rows,
     partitions: went.partitions.map(({ name }) => name),
     floor: went.rows > 0 || went.partitions.length > 0 ? floor : null,
-    notices: foreign === undefined ? [] : [foreign.text],
+    notices: [...notices],
   })
   try {
     const old = await findOldPartitions(stage)

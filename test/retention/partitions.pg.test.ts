@@ -59,6 +59,22 @@ test('partitions that are old and settled are dropped whole; the rest goes by ro
   expect(await stage.retentionRow()).toMatchObject({ rows: 11, partitions: 2 })
 })
 
+test('a partition with a row that the slot never streamed stays, and loses only the others', async () => {
+  await addPartition('old', 50, 40)
+  await stage.insert(1, 45, undefined, 'older than the slot')
+  await stage.beginStream()
+  await stage.insert(3, 45)
+  await stage.record()
+  await stage.settle()
+  expect(await stage.pass()).toMatchObject({
+    outcome: 'done',
+    rows: 3,
+    partitions: [],
+    notices: [expect.stringContaining('never have streamed')],
+  })
+  expect(await stage.left()).toEqual({ 'older than the slot': 1 })
+})
+
 test('a partition with a row that is not settled stays, also when that comes while the lock is waited for', async () => {
   await addPartition('old', 50, 40)
   await stage.insert(3, 45)

@@ -75,6 +75,14 @@ export class RetentionStage {
     )
   }
 
+  /** As `init` does it: what has committed until now is older than the slot, or in a gap that was accepted. */
+  async beginStream(slot = 'shop'): Promise<void> {
+    await this.writer.query(
+      'UPDATE wal2rabbit.checkpoint SET unstreamed_below = pg_current_xact_id() WHERE slot = $1',
+      [slot],
+    )
+  }
+
   /** Everything that has committed until now is delivered. */
   async settle(slot = 'shop'): Promise<void> {
     await this.writer.query(`UPDATE wal2rabbit.checkpoint SET lsn = pg_current_wal_insert_lsn() WHERE slot = $1`, [

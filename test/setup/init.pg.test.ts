@@ -207,6 +207,30 @@ test('a slot without a checkpoint that is of another plugin is refused', async (
   await expect(init()).rejects.toMatchObject({ code: 'SLOT_WRONG_PLUGIN' })
 })
 
+test('what is older than the slot, or in a gap, counts as never streamed', async () => {
+  const isStreamed = async () =>
+    (
+      await one(`SELECT o.transaction_id >= c.unstreamed_below AS streamed FROM wal2rabbit.checkpoint c, outbox o
+      ORDER BY created_at DESC LIMIT 1`)
+    ).streamed
+  await init()
+  await insertEvent()
+  expect(await isStreamed()).toBe(true)
+  await init()
+  expect(await isStreamed()).toBe(true)
+  // A slot that is adopted may have been made after it.
+  await client.query('DELETE FROM wal2rabbit.checkpoint')
+  await init()
+  expect(await isStreamed()).toBe(false)
+  await insertEvent()
+  expect(await isStreamed()).toBe(true)
+  await dropSlot()
+  await init({ acceptGap: true })
+  expect(await isStreamed()).toBe(false)
+  await insertEvent()
+  expect(await isStreamed()).toBe(true)
+})
+
 test('a dropped slot is never made anew behind the back of the operator', async () => {
   await init()
   const before = await checkpoint()
