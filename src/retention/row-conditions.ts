@@ -43,10 +43,10 @@ export function momentSql({ createdAt }: OutboxFacts, value: string): string {
  * True for rows `o` of the table that are older than $1 (timestamptz) and that snapshot $2 sees committed; never for one
  * that it does not see, whatever created_at says. Settled, if they were streamed at all: see unstreamedSql().
  *
- * By transaction_id, and by xmin too, as an application may write the former itself (a copy, a restore). Where only xmin
- * is to be had it may be that of a subtransaction, and a snapshot lists none: of those it tells nothing above the oldest
- * transaction that was open. That one is no younger than any subtransaction of a transaction then open, so below it all
- * have ended.
+ * By transaction_id, and by xmin too, as an application may write the former itself (a copy, a restore): with its own id a
+ * row names its transaction. Any other xmin may be that of a subtransaction, and a snapshot lists none: of those it tells
+ * nothing above the oldest transaction that was open. That one is no younger than any subtransaction of a transaction then
+ * open, so below it all have ended.
  */
 export function settledSql(facts: OutboxFacts): string {
   const createdAt = `o.${quoteIdent(facts.createdAt!.name)}`
@@ -56,6 +56,6 @@ export function settledSql(facts: OutboxFacts): string {
   if (facts.transactionId?.type !== 'xid8') return `${old} AND ${belowAllOpen}`
   const id = `o.${quoteIdent(facts.transactionId.name)}`
   const seen = `pg_visible_in_snapshot(${id}, $2::pg_snapshot)`
-  const seenByXmin = `pg_visible_in_snapshot(${xmin}::text::xid8, $2::pg_snapshot)`
-  return `${old} AND CASE WHEN ${id} IS NULL THEN ${belowAllOpen} ELSE ${seen} AND ${seenByXmin} END`
+  const isOwn = `${xmin}::text::xid8 = ${id}`
+  return `${old} AND CASE WHEN ${id} IS NULL THEN ${belowAllOpen} ELSE ${seen} AND (${isOwn} OR ${belowAllOpen}) END`
 }

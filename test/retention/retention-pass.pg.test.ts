@@ -161,6 +161,19 @@ test('a transaction_id that the application wrote itself does not make a row set
   expect(await stage.left()).toEqual({ copied: 1 })
 })
 
+test('nor does it with the xmin of a subtransaction, which no snapshot lists', async () => {
+  const open = await anotherClient()
+  await open.query('BEGIN; SELECT pg_current_xact_id(); SAVEPOINT s')
+  await open.query(`INSERT INTO outbox (aggregate_type, aggregate_id, type, created_at, transaction_id)
+    VALUES ('order', 'copied', 'Event', '2020-01-01', '3')`)
+  await stage.insert(1, 9, undefined, 'quick')
+  await stage.record()
+  await stage.settle()
+  await open.query('COMMIT')
+  expect(await stage.pass()).toMatchObject({ rows: 1 })
+  expect(await stage.left()).toEqual({ copied: 1 })
+})
+
 test('a column without a time zone is UTC, and one without values keeps its rows', async () => {
   await stage.writer.query(`ALTER TABLE outbox ADD at timestamp; ALTER TABLE outbox ALTER transaction_id DROP NOT NULL`)
   await stage.client.query(`SET TimeZone = 'Pacific/Auckland'`)
