@@ -52,7 +52,7 @@ async function look(stage: PassStage, from: number, to: number, without: readonl
   const { client, facts, limits } = stage
   const { rows } = await client.query({
     text: `SELECT (o.ctid::text::point)[0]::bigint::text AS block, count(*)::text AS settled,
-        count(*) FILTER (WHERE ${unstreamedSql(facts)})::text AS unstreamed FROM ${facts.name} o
+        count(*) FILTER (WHERE ${unstreamedSql(facts)})::text AS unstreamed FROM ${facts.from} o
       WHERE o.ctid >= $4::tid AND o.ctid < $5::tid AND ${settledSql(facts)} AND o.tableoid <> ALL ($6::oid[])
       GROUP BY 1`,
     values: [...limitValues(limits), `(${from},0)`, `(${to},0)`, without],
@@ -72,7 +72,7 @@ async function deleteBatch(stage: PassStage, { from, to }: Batch): Promise<numbe
   const started = performance.now()
   try {
     const { rowCount } = await client.query({
-      text: `DELETE FROM ${facts.name} o WHERE o.ctid >= $4::tid AND o.ctid < $5::tid AND ${goneBySql(facts)}`,
+      text: `DELETE FROM ${facts.from} o WHERE o.ctid >= $4::tid AND o.ctid < $5::tid AND ${goneBySql(facts)}`,
       values: [...limitValues(limits), `(${from},0)`, `(${to},0)`],
     })
     locks.passed()

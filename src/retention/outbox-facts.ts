@@ -7,6 +7,8 @@ export interface OutboxFacts {
   readonly oid: string
   /** Quoted. */
   readonly name: string
+  /** As it stands after FROM. Tables that inherit from an ordinary one are not in the stream, so their rows are not meant. */
+  readonly from: string
   readonly role: string
   readonly canSelect: boolean
   readonly canDelete: boolean
@@ -22,7 +24,7 @@ interface MappedColumn {
 }
 
 const factsSql = `
-  SELECT c.oid::text AS oid, current_user AS role,
+  SELECT c.oid::text AS oid, c.relkind::text AS kind, current_user AS role,
     has_table_privilege(c.oid, 'SELECT') AS can_select, has_table_privilege(c.oid, 'DELETE') AS can_delete,
     CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS key,
     (SELECT json_object_agg(a.attname, format_type(a.atttypid, NULL)) FROM pg_attribute a
@@ -45,6 +47,7 @@ export async function readOutboxFacts(client: PostgresClient, rule: RetentionRul
   return {
     oid: String(row.oid),
     name: quoteTable(table),
+    from: row.kind === 'p' ? quoteTable(table) : `ONLY ${quoteTable(table)}`,
     role: String(row.role),
     canSelect: row.can_select === true,
     canDelete: row.can_delete === true,

@@ -37,7 +37,7 @@ export async function hasUnstreamed(
   const old = `o.${quoteIdent(facts.createdAt!.name)} < ${cutoff}`
   await client.query({ text: `BEGIN; SET LOCAL statement_timeout = ${lookTimeout}` })
   try {
-    const text = `SELECT EXISTS (SELECT FROM ${facts.name} o WHERE ${old} AND ${unstreamed}) AS found`
+    const text = `SELECT EXISTS (SELECT FROM ${facts.from} o WHERE ${old} AND ${unstreamed}) AS found`
     return (await client.query({ text, values: [age, below] })).rows[0]!.found === true
   } catch (error) {
     if ((error as { code?: unknown }).code === '57014') return false

@@ -194,6 +194,17 @@ test('a column without a time zone is UTC, and one without values keeps its rows
   expect(await stage.left()).toEqual({ young: 1, 'no time': 1 })
 })
 
+test('tables that inherit from it keep their rows: no stream has them', async () => {
+  await stage.writer.query('CREATE TABLE archive () INHERITS (outbox)')
+  await stage.insert(5, 9)
+  await stage.writer.query('INSERT INTO archive SELECT * FROM outbox')
+  await stage.record()
+  await stage.settle()
+  expect(await stage.pass({}, true)).toMatchObject({ rows: 5 })
+  expect(await stage.pass()).toMatchObject({ outcome: 'done', rows: 5 })
+  expect(await stage.left()).toEqual({ '9 h': 5 })
+})
+
 test('a dry run counts and changes nothing', async () => {
   await stage.insert(2500, 9)
   await stage.insert(1, 0)
