@@ -66,9 +66,9 @@ async function look(stage: PassStage, from: number, to: number, without: readonl
 
 /** How many went; none where somebody holds one of them. */
 async function deleteBatch(stage: PassStage, { from, to }: Batch): Promise<number> {
-  const { client, facts, limits, signal, locks } = stage
+  const { client, facts, limits, signal, locks, guard } = stage
   if (signal.aborted) return 0
-  await stage.beforeFirst()
+  await guard.beforeRows()
   const started = performance.now()
   try {
     const { rowCount } = await client.query({

@@ -54,8 +54,8 @@ export async function dropPartitions(
 
 /** False when it has to stay after all, or somebody holds it. */
 async function drop(stage: PassStage, partition: OldPartition): Promise<boolean> {
-  const { locks, signal } = stage
-  await stage.beforeFirst()
+  const { locks, signal, guard } = stage
+  await guard.beforeFirst()
   try {
     const gone = await dropIfGone(stage, partition)
     locks.passed()
@@ -68,11 +68,12 @@ async function drop(stage: PassStage, partition: OldPartition): Promise<boolean>
 
 /** Once the lock is had nobody has an uncommitted row in there, and nobody can add one; so the second look counts. */
 function dropIfGone(stage: PassStage, partition: OldPartition): Promise<true | undefined> {
-  const { client } = stage
+  const { client, guard } = stage
   return inTransaction(client, async () => {
     await client.query({ text: `SET LOCAL lock_timeout = ${lockTimeout.partition}` })
     await client.query({ text: `LOCK TABLE ${partition.name} IN SHARE ROW EXCLUSIVE MODE` })
     if (!(await mayGo(stage, partition))) return undefined
+    await guard.beforePartition()
     await client.query({ text: `SET LOCAL lock_timeout = ${lockTimeout.drop}` })
     await client.query({ text: `DROP TABLE ${partition.name}` })
     return true

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffDelay } from '../base/backoff.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
+import type { FloorGuard } from './floor-guard.ts'
 import type { OutboxFacts } from './outbox-facts.ts'
 import type { RowLimits } from './row-conditions.ts'
 
@@ -11,8 +12,8 @@ export interface PassStage {
   readonly limits: RowLimits
   readonly dryRun: boolean
   readonly signal: AbortSignal
-  /** To be awaited before anything goes: commits the floor once, and rejects when somebody came to need these rows. */
-  readonly beforeFirst: () => Promise<void>
+  /** To be asked before anything goes. */
+  readonly guard: FloorGuard
   readonly locks: LockTroubles
   /** Called when old rows are met that stay because the slot may not have streamed them. */
   readonly onUnstreamed: () => void

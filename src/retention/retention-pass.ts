@@ -2,6 +2,7 @@ import { formatLsn } from '../base/lsn.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { deleteRows } from './delete-rows.ts'
 import { dropPartitions, findOldPartitions, type OldPartition } from './drop-partitions.ts'
+import { FloorGuard, NeededAgain } from './floor-guard.ts'
 import { lowestNeed, readNeeds } from './needed-position.ts'
 import { foreignPartitions, type OutboxFacts, readOutboxFacts, retentionProblem } from './outbox-facts.ts'
 import { LockTroubles, type PassStage } from './pass-stage.ts'
@@ -69,7 +70,14 @@ async function passOver(
     return { ...nothing, outcome: 'waiting', reason }
   }
   const floor = entry.snapshotWalEnd
-  let raised = false
+  const guard = new FloorGuard({
+    raise: () => raiseFloor(client, table, floor, server),
+    async look() {
+      const now = lowestNeed(await readNeeds(client), server)
+      if (typeof now === 'string' || now.lsn < floor) return typeof now === 'string' ? now : now.what
+      return (await readUnstreamedBelow(client, slot)) === unstreamedBelow ? undefined : `a new start of slot ${slot}`
+    },
+  })
   const foreign = await foreignPartitions(client, facts)
   const notices = new Set(foreign === undefined ? [] : [foreign.text])
   const stage: PassStage = {
@@ -80,14 +88,7 @@ async function passOver(
     signal,
     locks: new LockTroubles(),
     onUnstreamed: () => notices.add(unstreamedNotice(facts, slot)),
-    async beforeFirst() {
-      if (raised) return
-      await raiseFloor(client, table, floor, server)
-      raised = true
-      // A replay that began since the first look has either seen the floor, or is seen here.
-      const now = lowestNeed(await readNeeds(client), server)
-      if (typeof now === 'string' || now.lsn < floor) throw new NeededAgain(typeof now === 'string' ? now : now.what)
-    },
+    guard,
   }
   const went = { rows: 0, partitions: [] as OldPartition[] }
   const report = (outcome: PassReport['outcome'], reason: string | null): PassReport => ({
@@ -110,7 +111,7 @@ async function passOver(
     if (!(error instanceof NeededAgain)) throw error
     return report('waiting', error.message)
   } finally {
-    if (raised) await countDeleted(client, table, { rows: went.rows, partitions: went.partitions.length })
+    if (guard.isRaised) await countDeleted(client, table, { rows: went.rows, partitions: went.partitions.length })
   }
   if (signal.aborted) return report('incomplete', 'stopped')
   const { total, last } = stage.locks
@@ -119,13 +120,6 @@ async function passOver(
     'incomplete',
     `${total} times somebody held a lock on rows or a partition that could go: ${String(last)}`,
   )
-}
-
-/** Somebody came to need rows that were about to go. */
-class NeededAgain extends Error {
-  constructor(who: string) {
-    super(`${who} began to need rows that were about to go`)
-  }
 }
 
 async function tryLock(client: PostgresClient, key: string): Promise<boolean> {

@@ -95,6 +95,26 @@ test('a partition with a row that is not settled stays, also when that comes whi
   expect(await stage.left()).toEqual({ late: 1 })
 })
 
+test('a backfill that begins while partitions are dropped keeps those that are left', async () => {
+  await addPartition('first', 60, 50)
+  await addPartition('second', 50, 40)
+  await stage.insert(3, 55)
+  await stage.insert(3, 45)
+  await stage.record()
+  await stage.settle()
+  await stage.writer.query(`CREATE FUNCTION begin_backfill() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+      INSERT INTO wal2rabbit.replay (id, slot, kind, source, started_by, request, from_lsn, to_lsn, system_identifier, timeline, lsn)
+      SELECT '4f1c', slot, 'backfill', 'table', 'me', '{}', '0/0', lsn, system_identifier, timeline, '0/1'
+      FROM wal2rabbit.checkpoint; END $$;
+    CREATE EVENT TRIGGER begin_backfill ON sql_drop EXECUTE FUNCTION begin_backfill()`)
+  expect(await stage.pass()).toMatchObject({
+    outcome: 'waiting',
+    reason: expect.stringContaining('backfill 4f1c began to need rows'),
+    partitions: ['public.first'],
+  })
+  expect(await tables()).toEqual(['outbox_default', 'second'])
+})
+
 test('a partition, or its root, that somebody holds is passed by, and inserts wait only for a moment', async () => {
   await addPartition('held', 60, 50)
   await addPartition('old', 50, 40)
