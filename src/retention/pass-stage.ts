@@ -15,6 +15,8 @@ export interface PassStage {
   /** To be asked before anything goes. */
   readonly guard: FloorGuard
   readonly locks: LockTroubles
+  /** Called with what an operator should know, though the pass goes on. */
+  readonly notice: (text: string) => void
   /** Called when old rows are met that stay because the slot may not have streamed them. */
   readonly onUnstreamed: () => void
 }

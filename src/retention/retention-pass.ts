@@ -39,7 +39,9 @@ export async function runPass(
     return { ...nothing, outcome: 'busy', reason: 'another pass over this table is under way' }
   }
   try {
-    await client.query({ text: `SELECT set_config('lock_timeout', $1, false)`, values: [String(lockTimeout)] })
+    // Many short statements, each of which would be compiled anew where the planner thinks them costly.
+    const settings = `SELECT set_config('lock_timeout', $1, false), set_config('jit', 'off', false)`
+    await client.query({ text: settings, values: [String(lockTimeout)] })
     const facts = await readOutboxFacts(client, rule)
     const problem = retentionProblem(facts, rule)
     if (problem !== undefined) return { ...nothing, outcome: 'impossible', reason: problem }
@@ -87,6 +89,7 @@ async function passOver(
     dryRun,
     signal,
     locks: new LockTroubles(),
+    notice: (text) => notices.add(text),
     onUnstreamed: () => notices.add(unstreamedNotice(facts, slot)),
     guard,
   }

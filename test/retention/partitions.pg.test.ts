@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
+import type { PostgresClient } from '../../src/base/postgres-client.ts'
 import { connectControl, endControl } from '../../src/setup/connect.ts'
 import { RetentionStage } from './retention-stage.ts'
 
@@ -113,6 +114,40 @@ test('a backfill that begins while partitions are dropped keeps those that are l
     partitions: ['public.first'],
   })
   expect(await tables()).toEqual(['outbox_default', 'second'])
+})
+
+test('a partition that cannot be looked through soon while it is locked goes by rows, and the next time whole', async () => {
+  await addPartition('old', 50, 40)
+  await stage.insert(3, 45)
+  await stage.record()
+  await stage.settle()
+  const slow: PostgresClient = {
+    query: (statement) =>
+      stage.client.query(statement.text.includes('AS unchanged') ? { text: 'SELECT pg_sleep(15)' } : statement),
+  }
+  const notices = [
+    expect.stringContaining('old cannot be dropped, so its rows are deleted one by one: a look at it took longer'),
+  ]
+  const started = performance.now()
+  expect(await stage.pass({}, false, {}, slow)).toMatchObject({ outcome: 'done', rows: 3, partitions: [], notices })
+  expect(performance.now() - started).toBeLessThan(10_000)
+  expect(await stage.pass()).toMatchObject({ outcome: 'done', rows: 0, partitions: ['public.old'], notices: [] })
+})
+
+test('a partition that something depends on goes by rows, and does not keep the others', async () => {
+  await addPartition('viewed', 60, 50)
+  await addPartition('old', 50, 40)
+  await stage.insert(3, 55)
+  await stage.insert(2, 45)
+  await stage.writer.query('CREATE VIEW view AS SELECT * FROM viewed')
+  await stage.record()
+  await stage.settle()
+  expect(await stage.pass()).toMatchObject({
+    outcome: 'done',
+    rows: 3,
+    partitions: ['public.old'],
+    notices: [expect.stringContaining('other objects depend on it')],
+  })
 })
 
 test('a partition, or its root, that somebody holds is passed by, and inserts wait only for a moment', async () => {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type pg from 'pg'
+import type { PostgresClient } from '../../src/base/postgres-client.ts'
 import { recordHistory } from '../../src/checkpoint/checkpoint-history.ts'
 import { findRetentionSnapshot } from '../../src/checkpoint/history-snapshots.ts'
 import type { PassReport, RetentionParts, RetentionRule } from '../../src/retention/retention.ts'
@@ -94,10 +95,11 @@ export class RetentionStage {
     changes: Partial<RetentionRule> = {},
     dryRun = false,
     parts: Partial<RetentionParts> = {},
+    client: PostgresClient = this.client,
   ): Promise<PassReport> {
     const real = { readLineage: (client: pg.Client) => readLineage(client, this.database.url), findRetentionSnapshot }
     return runPass(
-      this.client,
+      client,
       { ...this.rule, ...changes },
       { ...(real as RetentionParts), ...parts },
       {
