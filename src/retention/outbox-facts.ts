@@ -12,6 +12,8 @@ export interface OutboxFacts {
   readonly role: string
   readonly canSelect: boolean
   readonly canDelete: boolean
+  /** Row-level security hides rows from this role. */
+  readonly hidesRows: boolean
   /** By range of created_at alone: then partitions can go whole. */
   readonly partitionedByTime: boolean
   readonly createdAt: MappedColumn | undefined
@@ -26,6 +28,7 @@ interface MappedColumn {
 const factsSql = `
   SELECT c.oid::text AS oid, c.relkind::text AS kind, current_user AS role,
     has_table_privilege(c.oid, 'SELECT') AS can_select, has_table_privilege(c.oid, 'DELETE') AS can_delete,
+    row_security_active(c.oid) AS hides_rows,
     CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS key,
     (SELECT json_object_agg(a.attname, format_type(a.atttypid, NULL)) FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
@@ -51,6 +54,7 @@ export async function readOutboxFacts(client: PostgresClient, rule: RetentionRul
     role: String(row.role),
     canSelect: row.can_select === true,
     canDelete: row.can_delete === true,
+    hidesRows: row.hides_rows === true,
     partitionedByTime: createdAt !== undefined && isRangeOf(row.key, createdAt.name),
     createdAt,
     transactionId: find(rule.transactionId),
@@ -71,7 +75,10 @@ export function retentionProblem(facts: OutboxFacts | undefined, rule: Retention
     return `column ${quoteIdent(createdAt.name)} of table ${name} is of type ${createdAt.type}, expected timestamptz or timestamp`
   }
   const lacking = [...(facts.canSelect ? [] : ['SELECT']), ...(facts.canDelete ? [] : ['DELETE'])]
-  if (lacking.length === 0) return undefined
+  if (lacking.length === 0) {
+    if (!facts.hidesRows) return undefined
+    return `row-level security hides rows of ${name} from role ${role}: ALTER ROLE ${quoteIdent(role)} BYPASSRLS;`
+  }
   const rights = lacking.join(', ')
   return `role ${role} lacks ${rights} on ${name}: GRANT ${rights} ON ${name} TO ${quoteIdent(role)};`
 }

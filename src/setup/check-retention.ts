@@ -52,5 +52,5 @@ function remedyOf(facts: OutboxFacts | undefined): string {
   if (facts === undefined) return 'Create the table first.'
   return facts.createdAt === undefined || (facts.canSelect && facts.canDelete)
     ? 'Map source.columns.created_at to a column of type timestamptz, or set outbox.retention to 0.'
-    : 'Grant as the message says, as the owner of the table, or set outbox.retention to 0.'
+    : 'Do as the message says, as the owner of the table or an administrator, or set outbox.retention to 0.'
 }

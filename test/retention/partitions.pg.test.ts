@@ -196,6 +196,37 @@ test('without ownership rows go one by one, with DELETE on the root alone, and t
   }
 })
 
+test('rows that a policy hides are never taken for gone', async () => {
+  const role = stage.database.name
+  await addPartition('old', 50, 40)
+  await stage.insert(2, 45, undefined, 'settled')
+  await stage.record()
+  await stage.settle()
+  await stage.insert(3, 45, undefined, 'not settled')
+  const force = (table: string) =>
+    stage.writer.query(`ALTER TABLE ${table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY`)
+  await force('old')
+  await stage.writer.query(`CREATE ROLE ${role}; GRANT USAGE ON SCHEMA wal2rabbit TO ${role};
+    GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA wal2rabbit TO ${role};
+    ALTER TABLE outbox OWNER TO ${role}; ALTER TABLE old OWNER TO ${role}; ALTER TABLE outbox_default OWNER TO ${role}`)
+  try {
+    await stage.client.query(`SET ROLE ${role}`)
+    expect(await stage.pass()).toMatchObject({
+      outcome: 'done',
+      rows: 2,
+      partitions: [],
+      notices: [expect.stringContaining('affected by row-level security')],
+    })
+    expect(await stage.left()).toEqual({ 'not settled': 3 })
+    await force('outbox')
+    const reason = expect.stringContaining(`ALTER ROLE "${role}" BYPASSRLS;`)
+    expect(await stage.pass()).toMatchObject({ outcome: 'impossible', reason, rows: 0, partitions: [] })
+  } finally {
+    await stage.client.query('RESET ROLE')
+    await stage.writer.query(`REASSIGN OWNED BY ${role} TO CURRENT_USER; DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  }
+})
+
 test('a table that is partitioned by something else loses rows, never partitions', async () => {
   await stage.writer.query(`DROP TABLE outbox; CREATE TABLE outbox (aggregate_type text, aggregate_id text, type text,
       created_at timestamptz, transaction_id xid8 DEFAULT pg_current_xact_id()) PARTITION BY LIST (type);
