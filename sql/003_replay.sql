@@ -87,8 +87,8 @@ CREATE TABLE wal2rabbit.outbox_retention (
   updated_at          timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- Rows of transactions with an id below it may never have been streamed by this slot: they are older than the slot, or lie
--- in a gap that was accepted. outbox.retention leaves them alone. NULL: all were streamed, or published by a backfill.
+-- Rows of transactions with an id below it may never have been streamed by this slot: they are older than the slot or its
+-- publication, or lie in a gap that was accepted. outbox.retention leaves them alone. NULL: all were streamed, or published by a backfill.
 ALTER TABLE wal2rabbit.checkpoint ADD unstreamed_below xid8;
 -- Of slots that are there already the oldest entry tells, or that of the last gap: its own transaction began after the slot
 -- was made. Marks do not count, as they outlive the entries around them.

@@ -186,11 +186,15 @@ test('a publication that lacks only the table is given it, any other fault is le
 test('a publication that is younger than the slot comes with a warning', async () => {
   await init()
   await client.query('DROP PUBLICATION outbox_events')
+  await insertEvent()
   const publication = (await init())[2]
   expect(publication).toMatchObject({
     outcome: 'created',
     detail: expect.stringContaining('"publish again" in docs/operations.md'),
   })
+  expect(
+    await one('SELECT transaction_id < unstreamed_below AS unstreamed FROM outbox, wal2rabbit.checkpoint'),
+  ).toEqual({ unstreamed: true })
 })
 
 test('a slot without a checkpoint is adopted where it stands', async () => {
