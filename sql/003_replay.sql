@@ -88,3 +88,15 @@ CREATE TABLE wal2rabbit.outbox_retention (
   partitions_dropped  bigint      NOT NULL DEFAULT 0,
   updated_at          timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- Rows of transactions with an id below it may never have been streamed by this slot: they are older than the slot or its
+-- publication, or lie in a gap that was accepted. outbox.retention leaves them alone. NULL: all were streamed, or published by a backfill.
+ALTER TABLE wal2rabbit.checkpoint ADD unstreamed_below xid8;
+-- Of slots that are there already the oldest entry tells, or that of the last gap: its own transaction began after the slot
+-- was made. Marks do not count, as they outlive the entries around them.
+UPDATE wal2rabbit.checkpoint c SET unstreamed_below = coalesce((
+  SELECT (next.id - ((next.id - h.xmin::text::bigint) & 4294967295))::text::xid8
+  FROM wal2rabbit.checkpoint_history h, (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS id) next
+  WHERE h.slot = c.slot AND (h.kind = 'gap' OR h.id = (
+    SELECT min(o.id) FROM wal2rabbit.checkpoint_history o WHERE o.slot = c.slot AND o.kind <> 'mark'))
+  ORDER BY h.id DESC LIMIT 1), pg_current_xact_id());

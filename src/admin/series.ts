@@ -131,6 +131,9 @@ export const statusSeries: readonly Series[] = [
   gauge('outbox_retention_failing', 'Whether old rows of the outbox table could not all be deleted.', (s) =>
     s.retention === null ? null : s.retention.failing === null ? 0 : 1,
   ),
+  gauge('outbox_retention_waiting', 'Whether old rows of the outbox table wait for somebody who needs them.', (s) =>
+    s.retention === null ? null : s.retention.waiting === null ? 0 : 1,
+  ),
 
   gauge('sink_blocked', 'Whether RabbitMQ blocks publishers (memory or disk alarm).', (s) => (s.sink.blocked ? 1 : 0)),
   gauge('checkpoint_age_seconds', 'Time since the checkpoint was last stored.', (s) => s.checkpoint.ageSeconds),

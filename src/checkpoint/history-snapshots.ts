@@ -94,7 +94,9 @@ export async function findOldestSnapshot(
 /**
  * From which snapshot on rows of the table may go that are older than `age` milliseconds: of the entries with a WAL end
  * at or below `needed` the youngest that is as old, so that a replay from the table goes on to reach back that far; else
- * the oldest. Undefined when there is none.
+ * the oldest of the younger ones, which holds nothing back. Marks are never pruned: one may stand alone among the old
+ * ones, and what committed after it would not go for as long as it is there. So a mark counts as old for a tenth of `age`,
+ * which does for marks made each day; beyond that only where there is nothing else. Undefined when there is none.
  */
 export async function findRetentionSnapshot(
   client: PostgresClient,
@@ -105,9 +107,11 @@ export async function findRetentionSnapshot(
 ): Promise<HistoryEntry | undefined> {
   const { rows } = await client.query({
     text: `WITH usable AS (
-        SELECT h.*, h.stored_at <= clock_timestamp() - $7 * interval '1 millisecond' AS old
+        SELECT h.*, h.stored_at <= clock_timestamp() - $7 * interval '1 millisecond' AS old,
+          h.kind = 'mark' AND h.stored_at < clock_timestamp() - 1.1 * $7 * interval '1 millisecond' AS outlived
         FROM wal2rabbit.checkpoint_history h WHERE h.slot = $1 AND h.snapshot_wal_end <= $6 AND ${isOfLineageSql})
-      SELECT ${historyColumnsSql} FROM usable u ORDER BY u.old DESC,
+      SELECT ${historyColumnsSql} FROM usable u
+      ORDER BY CASE WHEN u.outlived THEN 2 WHEN u.old THEN 0 ELSE 1 END,
         CASE WHEN u.old THEN u.snapshot_wal_end END DESC, u.snapshot_wal_end, u.id LIMIT 1`,
     values: [...valuesOf(slot, server), formatLsn(needed), age],
   })

@@ -1,7 +1,16 @@
 import type { PostgresClient } from '../base/postgres-client.ts'
-import { goneBySql, type OutboxFacts } from './outbox-facts.ts'
-import { type Batch, cutBatches, firstChunk, nextChunk, pauseAfterDelete, pauseAfterLook } from './pacing.ts'
+import type { OutboxFacts } from './outbox-facts.ts'
+import {
+  type Batch,
+  type BlockCount,
+  cutBatches,
+  firstChunk,
+  nextChunk,
+  pauseAfterDelete,
+  pauseAfterLook,
+} from './pacing.ts'
 import { type PassStage, pause } from './pass-stage.ts'
+import { goneBySql, limitValues, settledSql, unstreamedSql } from './row-conditions.ts'
 
 /**
  * Deletes rows in small batches, or counts them in a dry run; `onGone` is called with how many went each time. The heap is walked by block ranges,
@@ -39,27 +48,32 @@ async function blocksOf(client: PostgresClient, { oid }: OutboxFacts): Promise<n
   return Number(rows[0]!.blocks)
 }
 
-async function look(stage: PassStage, from: number, to: number, without: readonly string[]) {
-  const { client, facts, cutoff, snapshot } = stage
+async function look(stage: PassStage, from: number, to: number, without: readonly string[]): Promise<BlockCount[]> {
+  const { client, facts, limits } = stage
   const { rows } = await client.query({
-    text: `SELECT (o.ctid::text::point)[0]::bigint::text AS block, count(*)::text AS rows FROM ${facts.name} o
-      WHERE o.ctid >= $3::tid AND o.ctid < $4::tid AND ${goneBySql(facts)} AND o.tableoid <> ALL ($5::oid[])
+    text: `SELECT (o.ctid::text::point)[0]::bigint::text AS block, count(*)::text AS settled,
+        count(*) FILTER (WHERE ${unstreamedSql(facts)})::text AS unstreamed FROM ${facts.from} o
+      WHERE o.ctid >= $4::tid AND o.ctid < $5::tid AND ${settledSql(facts)} AND o.tableoid <> ALL ($6::oid[])
       GROUP BY 1`,
-    values: [cutoff, snapshot, `(${from},0)`, `(${to},0)`, without],
+    values: [...limitValues(limits), `(${from},0)`, `(${to},0)`, without],
   })
-  return rows.map((row) => ({ block: Number(row.block), rows: Number(row.rows) })).toSorted((a, b) => a.block - b.block)
+  if (rows.some((row) => row.unstreamed !== '0')) stage.onUnstreamed()
+  return rows
+    .map((row) => ({ block: Number(row.block), rows: Number(row.settled) - Number(row.unstreamed) }))
+    .filter((block) => block.rows > 0)
+    .toSorted((a, b) => a.block - b.block)
 }
 
 /** How many went; none where somebody holds one of them. */
 async function deleteBatch(stage: PassStage, { from, to }: Batch): Promise<number> {
-  const { client, facts, cutoff, snapshot, signal, locks } = stage
+  const { client, facts, limits, signal, locks, guard } = stage
   if (signal.aborted) return 0
-  await stage.beforeFirst()
+  await guard.beforeRows()
   const started = performance.now()
   try {
     const { rowCount } = await client.query({
-      text: `DELETE FROM ${facts.name} o WHERE o.ctid >= $3::tid AND o.ctid < $4::tid AND ${goneBySql(facts)}`,
-      values: [cutoff, snapshot, `(${from},0)`, `(${to},0)`],
+      text: `DELETE FROM ${facts.from} o WHERE o.ctid >= $4::tid AND o.ctid < $5::tid AND ${goneBySql(facts)}`,
+      values: [...limitValues(limits), `(${from},0)`, `(${to},0)`],
     })
     locks.passed()
     await pause(pauseAfterDelete(performance.now() - started), signal)

@@ -1,4 +1,3 @@
-import { fullXminSql } from '../base/full-xid.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
 import { quoteIdent, quoteTable } from '../base/sql.ts'
 import type { RetentionRule } from './retention.ts'
@@ -8,9 +7,13 @@ export interface OutboxFacts {
   readonly oid: string
   /** Quoted. */
   readonly name: string
+  /** As it stands after FROM. Tables that inherit from an ordinary one are not in the stream, so their rows are not meant. */
+  readonly from: string
   readonly role: string
   readonly canSelect: boolean
   readonly canDelete: boolean
+  /** Row-level security hides rows from this role. */
+  readonly hidesRows: boolean
   /** By range of created_at alone: then partitions can go whole. */
   readonly partitionedByTime: boolean
   readonly createdAt: MappedColumn | undefined
@@ -23,8 +26,9 @@ interface MappedColumn {
 }
 
 const factsSql = `
-  SELECT c.oid::text AS oid, current_user AS role,
+  SELECT c.oid::text AS oid, c.relkind::text AS kind, current_user AS role,
     has_table_privilege(c.oid, 'SELECT') AS can_select, has_table_privilege(c.oid, 'DELETE') AS can_delete,
+    row_security_active(c.oid) AS hides_rows,
     CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS key,
     (SELECT json_object_agg(a.attname, format_type(a.atttypid, NULL)) FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
@@ -46,9 +50,11 @@ export async function readOutboxFacts(client: PostgresClient, rule: RetentionRul
   return {
     oid: String(row.oid),
     name: quoteTable(table),
+    from: row.kind === 'p' ? quoteTable(table) : `ONLY ${quoteTable(table)}`,
     role: String(row.role),
     canSelect: row.can_select === true,
     canDelete: row.can_delete === true,
+    hidesRows: row.hides_rows === true,
     partitionedByTime: createdAt !== undefined && isRangeOf(row.key, createdAt.name),
     createdAt,
     transactionId: find(rule.transactionId),
@@ -69,7 +75,10 @@ export function retentionProblem(facts: OutboxFacts | undefined, rule: Retention
     return `column ${quoteIdent(createdAt.name)} of table ${name} is of type ${createdAt.type}, expected timestamptz or timestamp`
   }
   const lacking = [...(facts.canSelect ? [] : ['SELECT']), ...(facts.canDelete ? [] : ['DELETE'])]
-  if (lacking.length === 0) return undefined
+  if (lacking.length === 0) {
+    if (!facts.hidesRows) return undefined
+    return `row-level security hides rows of ${name} from role ${role}: ALTER ROLE ${quoteIdent(role)} BYPASSRLS;`
+  }
   const rights = lacking.join(', ')
   return `role ${role} lacks ${rights} on ${name}: GRANT ${rights} ON ${name} TO ${quoteIdent(role)};`
 }
@@ -95,32 +104,4 @@ export async function foreignPartitions(
   const statement = `GRANT ${quoteIdent(String(owner))} TO ${quoteIdent(role)};`
   const text = `role ${role} does not own ${count} partitions of ${name}, so it deletes their rows one by one: ${statement}`
   return { text, statement }
-}
-
-/** A moment as `created_at` has it, from a timestamptz. Without a time zone it is UTC, as for the message. */
-export function momentSql({ createdAt }: OutboxFacts, value: string): string {
-  return createdAt!.type === 'timestamp without time zone'
-    ? `(${value}::timestamptz AT TIME ZONE 'UTC')`
-    : `${value}::timestamptz`
-}
-
-/**
- * True for rows `o` of the table that are older than $1 (timestamptz) and that snapshot $2 sees committed; never for one
- * that it does not see, whatever created_at says.
- *
- * By transaction_id, and by xmin too, as an application may write the former itself (a copy, a restore). Where only xmin
- * is to be had it may be that of a subtransaction, and a snapshot lists none: of those it tells nothing above the oldest
- * transaction that was open. That one is no younger than any subtransaction of a transaction then open, so below it all
- * have ended.
- */
-export function goneBySql(facts: OutboxFacts): string {
-  const createdAt = `o.${quoteIdent(facts.createdAt!.name)}`
-  const old = `${createdAt} < ${momentSql(facts, '$1')}`
-  const xmin = fullXminSql('o')
-  const belowAllOpen = `${xmin} < (SELECT pg_snapshot_xmin($2::pg_snapshot)::text::bigint)`
-  if (facts.transactionId?.type !== 'xid8') return `${old} AND ${belowAllOpen}`
-  const id = `o.${quoteIdent(facts.transactionId.name)}`
-  const seen = `pg_visible_in_snapshot(${id}, $2::pg_snapshot)`
-  const seenByXmin = `pg_visible_in_snapshot(${xmin}::text::xid8, $2::pg_snapshot)`
-  return `${old} AND CASE WHEN ${id} IS NULL THEN ${belowAllOpen} ELSE ${seen} AND ${seenByXmin} END`
 }

@@ -1,21 +1,24 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffDelay } from '../base/backoff.ts'
 import type { PostgresClient } from '../base/postgres-client.ts'
+import type { FloorGuard } from './floor-guard.ts'
 import type { OutboxFacts } from './outbox-facts.ts'
+import type { RowLimits } from './row-conditions.ts'
 
 /** What the parts of one pass share. */
 export interface PassStage {
   readonly client: PostgresClient
   readonly facts: OutboxFacts
-  /** Rows with a created_at before it are old; a timestamptz as text. */
-  readonly cutoff: string
-  /** `pg_snapshot` as text: what it does not see stays. */
-  readonly snapshot: string
+  readonly limits: RowLimits
   readonly dryRun: boolean
   readonly signal: AbortSignal
-  /** To be awaited before anything goes: commits the floor once, and rejects when somebody came to need these rows. */
-  readonly beforeFirst: () => Promise<void>
+  /** To be asked before anything goes. */
+  readonly guard: FloorGuard
   readonly locks: LockTroubles
+  /** Called with what an operator should know, though the pass goes on. */
+  readonly notice: (text: string) => void
+  /** Called when old rows are met that stay because the slot may not have streamed them. */
+  readonly onUnstreamed: () => void
 }
 
 const backoff = { initialDelay: 500, maxDelay: 30_000 }

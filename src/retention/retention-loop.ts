@@ -113,6 +113,8 @@ export class RetentionLoop {
       const went = { rows, partitions, floor: formatLsn(floor) }
       log.info(went, 'outbox retention: a replay from the table reaches back to the floor')
     }
+    // Once: what it says changes with each pass. A start waits for its first snapshot, so it is no warning.
+    if (outcome === 'waiting' && before.waiting === null) log.info(`outbox retention waits: ${reason}`)
     const inTheWay =
       outcome === 'impossible' || outcome === 'incomplete' ? [`outbox retention ${outcome}: ${reason}`] : []
     this.#say([...inTheWay, ...notices])

@@ -50,6 +50,6 @@ export interface PassReport {
   readonly partitions: readonly string[]
   /** Every row that went, or would go, had committed below it; null when none may. */
   readonly floor: Lsn | null
-  /** What is in order but could be better: partitions that this role cannot drop. */
+  /** What is in order but could be better: partitions that this role cannot drop, rows that were never streamed. */
   readonly notices: readonly string[]
 }

@@ -1,5 +1,5 @@
 import { BridgeError } from '../base/errors.ts'
-import { quoteIdent, quoteTable } from '../base/sql.ts'
+import { quoteIdent, quoteLiteral, quoteTable } from '../base/sql.ts'
 import {
   createPublicationSql,
   inspectPublication,
@@ -75,18 +75,25 @@ export async function planPublication(context: InitContext): Promise<PlannedStep
     : `${createPublicationSql(publication, table)};`
   if (facts.exists && !lacksOnlyTheTable(facts)) throw new BridgeError('PUBLICATION_INCOMPLETE', problem)
   const slotExists = (await inspectSlot(client, context.slot)) !== undefined
+  const late = lateSql(context)
   return {
     name,
     outcome,
-    sql,
+    sql: slotExists ? `${sql}\n${late}` : sql,
     ...(slotExists && { detail: lateWarning(context) }),
     apply: async () => {
       await attempt(facts.exists ? `adding the table to ${name}` : `creating ${name}`, () =>
         client.query({ text: sql }),
       )
+      if (slotExists) await attempt('noting what is not streamed', () => client.query({ text: late }))
       return undefined
     },
   }
+}
+
+/** In a transaction that begins once the publication is committed: what was written before it has a lower id. */
+function lateSql({ slot }: InitContext): string {
+  return `UPDATE wal2rabbit.checkpoint SET unstreamed_below = pg_current_xact_id() WHERE slot = ${quoteLiteral(slot)};`
 }
 
 function lacksOnlyTheTable(facts: PublicationFacts): boolean {

@@ -111,12 +111,17 @@ function slotStep(
 
 /**
  * Stores where the slot stands; `known` is that position when the slot is there already. From then on an unfinished
- * backfill is none any more.
+ * backfill is none any more. What committed before the slot had its transaction id before this statement has its own, also
+ * what no snapshot sees yet; so nothing below that counts as streamed, unless a backfill published up to this slot.
  */
 export function checkpointStep({ client, slot }: InitContext, server: ServerFacts, known?: Lsn): PlannedStep {
-  const sql = `INSERT INTO wal2rabbit.checkpoint (slot, lsn, system_identifier, timeline)
-  SELECT slot_name, confirmed_flush_lsn, ${quoteLiteral(server.systemIdentifier)}, ${server.timeline}
-  FROM pg_replication_slots WHERE slot_name = ${quoteLiteral(slot)}
+  const system = quoteLiteral(server.systemIdentifier)
+  const sql = `INSERT INTO wal2rabbit.checkpoint (slot, lsn, system_identifier, timeline, unstreamed_below)
+  SELECT slot_name, confirmed_flush_lsn, ${system}, ${server.timeline}, CASE WHEN NOT EXISTS (
+    SELECT FROM wal2rabbit.replay r WHERE r.slot = s.slot_name AND r.kind = 'backfill' AND r.state <> 'abandoned'
+      AND r.lsn = r.to_lsn AND r.to_lsn = s.confirmed_flush_lsn AND r.system_identifier = ${system}
+      AND r.timeline = ${server.timeline}) THEN pg_current_xact_id() END
+  FROM pg_replication_slots s WHERE slot_name = ${quoteLiteral(slot)}
   ON CONFLICT (slot) DO NOTHING RETURNING lsn::text AS lsn;`
   return {
     name: 'checkpoint',
@@ -152,7 +157,8 @@ function moveCheckpointStep(context: InitContext, { row, server }: PositionFacts
   const { position, version } = row!
   const sql = `UPDATE wal2rabbit.checkpoint c SET lsn = s.confirmed_flush_lsn, partial_commit_lsn = NULL,
   partial_rows = NULL, system_identifier = ${quoteLiteral(server.systemIdentifier)}, timeline = ${server.timeline},
-  epoch = c.epoch + 1, version = c.version + 1, owner = '', stored_at = clock_timestamp()
+  epoch = c.epoch + 1, version = c.version + 1, owner = '', stored_at = clock_timestamp(),
+  unstreamed_below = pg_current_xact_id()
   FROM pg_replication_slots s
   WHERE c.slot = ${quoteLiteral(slot)} AND s.slot_name = c.slot AND c.version = ${version} RETURNING c.lsn::text AS lsn;`
   const from = formatLsn(position.lsn)

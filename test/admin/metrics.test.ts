@@ -53,6 +53,7 @@ test('every number of the status comes out under its own name', async () => {
     wal2rabbit_outbox_rows_deleted_total: 35,
     wal2rabbit_outbox_partitions_dropped_total: 36,
     wal2rabbit_outbox_retention_failing: 0,
+    wal2rabbit_outbox_retention_waiting: 0,
     wal2rabbit_sink_blocked: 0,
     wal2rabbit_checkpoint_age_seconds: 0.25,
     wal2rabbit_slot_safe_wal_bytes: 1001,
@@ -89,13 +90,16 @@ test('what is not known is left out instead of shown as 0', async () => {
   expect(samples.get('wal2rabbit_lag_bytes{to="restart"}')).toBe(5)
 })
 
-test('a retention that is off is not failing, and one that cannot go on is', async () => {
-  const { retention } = sampleStatus()
-  const failing = { ...retention!, failing: 'no created_at column' }
-  const name = 'wal2rabbit_outbox_retention_failing'
-  expect((await scrape(sampleStatus({ retention: null }))).has(name)).toBe(false)
-  expect((await scrape(sampleStatus({ retention: failing }))).get(name)).toBe(1)
-})
+test.each(['failing', 'waiting'] as const)(
+  'a retention that is off is not %s, and one that is so shows it',
+  async (what) => {
+    const { retention } = sampleStatus()
+    const name = `wal2rabbit_outbox_retention_${what}`
+    expect((await scrape(sampleStatus({ retention: null }))).has(name)).toBe(false)
+    const stuck = { ...retention!, [what]: 'no created_at column' }
+    expect((await scrape(sampleStatus({ retention: stuck }))).get(name)).toBe(1)
+  },
+)
 
 test('each scrape shows the status of its own moment, and keeps nothing of the one before', async () => {
   const { slot } = sampleStatus()

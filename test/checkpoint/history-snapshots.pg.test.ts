@@ -188,3 +188,17 @@ test('rows go by the youngest snapshot that is as old as they, else by the oldes
   expect(await find(3, old.snapshotWalEnd - 1n)).toBeUndefined()
   expect(await findOldestSnapshot(client, 'shop', server)).toMatchObject({ id: old.id })
 })
+
+test('a mark that outlived the entries around it holds no rows back', async () => {
+  const mark = (await recordHistory(client, 'shop', 'mark', 'before-v2'))!
+  const [oldest, youngest] = [await recordOld(7), await recordOld(0)]
+  const find = async (hours: number, needed = youngest.snapshotWalEnd) => {
+    const text = `UPDATE wal2rabbit.checkpoint_history SET stored_at = now() - $1 * interval '1 hour' WHERE kind = 'mark'`
+    await client.query(text, [hours])
+    return findRetentionSnapshot(client, 'shop', needed, 30 * hour, server)
+  }
+  expect(await find(40)).toMatchObject({ id: oldest.id })
+  // Of marks that are made each day the youngest that is old enough, or the oldest of the younger ones, serve like others.
+  for (const hours of [20, 31]) expect(await find(hours)).toMatchObject({ id: mark.id })
+  expect(await find(40, oldest.snapshotWalEnd - 1n)).toMatchObject({ id: mark.id })
+})

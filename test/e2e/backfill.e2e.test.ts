@@ -57,6 +57,12 @@ async function states({ client }: BackfillStage): Promise<string[]> {
   return (await client.query<{ state: string }>(text)).rows.map(({ state }) => state)
 }
 
+/** Below which transaction rows may not have been sent; null when all were. */
+async function unstreamedBelow({ client }: BackfillStage): Promise<string | null> {
+  const text = 'SELECT unstreamed_below::text AS below FROM wal2rabbit.checkpoint'
+  return (await client.query<{ below: string | null }>(text)).rows[0]!.below
+}
+
 /** Every row of the table has come, each as often as said (default: once). */
 async function expectAll(stage: BackfillStage, collector: Collector, times?: (id: string) => number): Promise<void> {
   const ids = await idsOfTable(stage)
@@ -96,6 +102,7 @@ test('rows that are there come first, as first deliveries, and the stream goes o
   expect([first.code, first.stderr]).toEqual([0, expect.stringContaining('1000 events published')])
   expect(await slots(stage)).toEqual([stage.name])
   expect(await states(stage)).toEqual(['done'])
+  expect(await unstreamedBelow(stage)).toBeNull()
   await collector.until(() => collector.ids.size === 1000, 20_000, 'the rows')
   expect(collector.deliveries.map(({ id }) => id)).toEqual(await idsOfTable(stage))
   const { stored, confirmedFlush } = await stage.positions()
@@ -175,8 +182,10 @@ test.each([
 
     const plain = await stage.init([])
     if (failPoint === 'backfill-snapshot') return // nothing was recorded: plain init decides for a stream without the rows
-    if (wasMade) expect([plain.code, plain.stderr]).toEqual([0, expect.stringContaining('created  checkpoint')])
-    else expect([plain.code, plain.stderr]).toEqual([3, expect.stringContaining('error SLOT_MISSING: backfill ')])
+    if (wasMade) {
+      expect([plain.code, plain.stderr]).toEqual([0, expect.stringContaining('created  checkpoint')])
+      expect(await unstreamedBelow(stage)).toBeNull()
+    } else expect([plain.code, plain.stderr]).toEqual([3, expect.stringContaining('error SLOT_MISSING: backfill ')])
 
     const again = await stage.init()
     expect([again.code, again.stderr]).toEqual([0, expect.any(String)])
@@ -252,6 +261,7 @@ test('an interrupted backfill can be given up, and is not heard of again', async
   expect((await stage.init(['--backfill'], { failPoint: 'replay-row:10' })).code).toBe(null)
   expect((await stage.init([])).code).toBe(3)
   expect((await stage.init(['--accept-gap'])).code).toBe(0)
+  expect(await unstreamedBelow(stage)).not.toBeNull()
   expect(await states(stage)).toEqual(['abandoned'])
   expect((await stage.init([])).code).toBe(0)
   expect((await stage.init()).stderr).toContain('BACKFILL_REFUSED')

@@ -86,6 +86,16 @@ test('a notice is said once, and waiting is no failure', async () => {
   expect(loop.sight).toMatchObject({ failing: null, waiting: 'slot b lags' })
 })
 
+test('that it waits is said when it begins to, and again only after it did not', async () => {
+  start((n) => (n === 5 ? done : { ...done, outcome: 'waiting', reason: `slot b needs all from 0/${n} on` }))
+  await vi.advanceTimersByTimeAsync(3 * hour)
+  expect(passes).toBeGreaterThan(10)
+  expect(lines.map(({ level, msg }) => [level, msg])).toEqual([
+    ['info', 'outbox retention waits: slot b needs all from 0/1 on'],
+    ['info', 'outbox retention waits: slot b needs all from 0/6 on'],
+  ])
+})
+
 test('a stop ends the pass under way, without a word, and no other begins', async () => {
   start(
     (_, signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('cut')))),

@@ -53,6 +53,50 @@ test('while the broker is down nothing that is not settled goes, however old it 
   expect(await stage.left()).toEqual({})
 })
 
+test.each([
+  ['by transaction_id', {}],
+  ['by xmin', { transactionId: [] }],
+])('rows that the slot never streamed are kept, and told about: %s', async (_, rule) => {
+  await stage.insert(3, 9, undefined, 'older than the slot')
+  await stage.beginStream()
+  await stage.insert(5, 9, undefined, 'streamed')
+  await stage.record()
+  await stage.settle()
+  const notices = [expect.stringContaining('slot shop may never have streamed them')]
+  expect(await stage.pass(rule, true)).toMatchObject({ outcome: 'done', rows: 5, notices })
+  expect(await stage.pass(rule)).toMatchObject({ outcome: 'done', rows: 5, notices })
+  expect(await stage.left()).toEqual({ 'older than the slot': 3 })
+  await stage.writer.query(
+    `DELETE FROM outbox WHERE transaction_id < (SELECT unstreamed_below FROM wal2rabbit.checkpoint)`,
+  )
+  expect(await stage.pass(rule)).toMatchObject({ outcome: 'done', rows: 0, notices: [] })
+})
+
+test('one of its two ids is enough for a row to be none that was streamed', async () => {
+  await stage.insert(1, 9, undefined, 'updated')
+  await stage.insert(1, 9, undefined, 'written anew')
+  await stage.beginStream()
+  await stage.writer.query(`UPDATE outbox SET payload = '1' WHERE aggregate_id = 'updated'`)
+  await stage.writer.query(`INSERT INTO outbox (aggregate_type, aggregate_id, type, created_at, transaction_id)
+    SELECT 'order', 'copied', 'Event', created_at, transaction_id FROM outbox WHERE aggregate_id = 'written anew'`)
+  await stage.record()
+  await stage.settle()
+  expect(await stage.pass()).toMatchObject({ outcome: 'done', rows: 0 })
+  expect(await stage.left()).toEqual({ updated: 1, 'written anew': 1, copied: 1 })
+})
+
+test('without a checkpoint of its own slot nothing is known to be delivered', async () => {
+  await stage.addSlot('other')
+  await stage.insert(5, 9)
+  await stage.record()
+  await stage.settle('other')
+  await stage.writer.query(`DELETE FROM wal2rabbit.checkpoint WHERE slot = 'shop'`)
+  expect(await stage.pass()).toMatchObject({
+    outcome: 'impossible',
+    reason: expect.stringContaining('no row for slot shop'),
+  })
+})
+
 test('without a snapshot from before the stored LSN nothing goes', async () => {
   await stage.insert(5, 9)
   await stage.record()
@@ -117,6 +161,19 @@ test('a transaction_id that the application wrote itself does not make a row set
   expect(await stage.left()).toEqual({ copied: 1 })
 })
 
+test('nor does it with the xmin of a subtransaction, which no snapshot lists', async () => {
+  const open = await anotherClient()
+  await open.query('BEGIN; SELECT pg_current_xact_id(); SAVEPOINT s')
+  await open.query(`INSERT INTO outbox (aggregate_type, aggregate_id, type, created_at, transaction_id)
+    VALUES ('order', 'copied', 'Event', '2020-01-01', '3')`)
+  await stage.insert(1, 9, undefined, 'quick')
+  await stage.record()
+  await stage.settle()
+  await open.query('COMMIT')
+  expect(await stage.pass()).toMatchObject({ rows: 1 })
+  expect(await stage.left()).toEqual({ copied: 1 })
+})
+
 test('a column without a time zone is UTC, and one without values keeps its rows', async () => {
   await stage.writer.query(`ALTER TABLE outbox ADD at timestamp; ALTER TABLE outbox ALTER transaction_id DROP NOT NULL`)
   await stage.client.query(`SET TimeZone = 'Pacific/Auckland'`)
@@ -135,6 +192,17 @@ test('a column without a time zone is UTC, and one without values keeps its rows
   await stage.settle()
   expect(await stage.pass({ createdAt: ['missing', 'at'] })).toMatchObject({ outcome: 'done', rows: 1 })
   expect(await stage.left()).toEqual({ young: 1, 'no time': 1 })
+})
+
+test('tables that inherit from it keep their rows: no stream has them', async () => {
+  await stage.writer.query('CREATE TABLE archive () INHERITS (outbox)')
+  await stage.insert(5, 9)
+  await stage.writer.query('INSERT INTO archive SELECT * FROM outbox')
+  await stage.record()
+  await stage.settle()
+  expect(await stage.pass({}, true)).toMatchObject({ rows: 5 })
+  expect(await stage.pass()).toMatchObject({ outcome: 'done', rows: 5 })
+  expect(await stage.left()).toEqual({ '9 h': 5 })
 })
 
 test('a dry run counts and changes nothing', async () => {

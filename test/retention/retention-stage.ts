@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type pg from 'pg'
+import type { PostgresClient } from '../../src/base/postgres-client.ts'
 import { recordHistory } from '../../src/checkpoint/checkpoint-history.ts'
 import { findRetentionSnapshot } from '../../src/checkpoint/history-snapshots.ts'
 import type { PassReport, RetentionParts, RetentionRule } from '../../src/retention/retention.ts'
@@ -75,6 +76,14 @@ export class RetentionStage {
     )
   }
 
+  /** As `init` does it: what has committed until now is older than the slot, or in a gap that was accepted. */
+  async beginStream(slot = 'shop'): Promise<void> {
+    await this.writer.query(
+      'UPDATE wal2rabbit.checkpoint SET unstreamed_below = pg_current_xact_id() WHERE slot = $1',
+      [slot],
+    )
+  }
+
   /** Everything that has committed until now is delivered. */
   async settle(slot = 'shop'): Promise<void> {
     await this.writer.query(`UPDATE wal2rabbit.checkpoint SET lsn = pg_current_wal_insert_lsn() WHERE slot = $1`, [
@@ -86,10 +95,11 @@ export class RetentionStage {
     changes: Partial<RetentionRule> = {},
     dryRun = false,
     parts: Partial<RetentionParts> = {},
+    client: PostgresClient = this.client,
   ): Promise<PassReport> {
     const real = { readLineage: (client: pg.Client) => readLineage(client, this.database.url), findRetentionSnapshot }
     return runPass(
-      this.client,
+      client,
       { ...this.rule, ...changes },
       { ...(real as RetentionParts), ...parts },
       {

@@ -101,6 +101,14 @@ test('outbox.retention: what it lacks is a warning, with the statement that mend
       remedy: expect.stringMatching(/^Map/),
     },
   ])
+  await client.query(`INSERT INTO outbox (aggregate_type, aggregate_id, type, created_at)
+    VALUES ('a', 'streamed', 'T', now() - interval '2 hours')`)
+  expect(await found()).toMatchObject([{ ok: true }])
+  await client.query('UPDATE wal2rabbit.checkpoint SET unstreamed_below = pg_current_xact_id()')
+  expect(await found()).toMatchObject([
+    { severity: 'warning', detail: expect.stringContaining('may never have streamed'), remedy: expect.any(String) },
+  ])
+  expect(await found({ retention: 3 * 3_600_000 })).toMatchObject([{ ok: true }])
   await client.query(`CREATE ROLE ${role} LOGIN PASSWORD 'x'; GRANT SELECT ON outbox TO ${role}`)
   try {
     url.username = role

@@ -186,11 +186,15 @@ test('a publication that lacks only the table is given it, any other fault is le
 test('a publication that is younger than the slot comes with a warning', async () => {
   await init()
   await client.query('DROP PUBLICATION outbox_events')
+  await insertEvent()
   const publication = (await init())[2]
   expect(publication).toMatchObject({
     outcome: 'created',
     detail: expect.stringContaining('"publish again" in docs/operations.md'),
   })
+  expect(
+    await one('SELECT transaction_id < unstreamed_below AS unstreamed FROM outbox, wal2rabbit.checkpoint'),
+  ).toEqual({ unstreamed: true })
 })
 
 test('a slot without a checkpoint is adopted where it stands', async () => {
@@ -205,6 +209,30 @@ test('a slot without a checkpoint is adopted where it stands', async () => {
 test('a slot without a checkpoint that is of another plugin is refused', async () => {
   await client.query(`SELECT pg_create_logical_replication_slot($1, 'test_decoding')`, [slot])
   await expect(init()).rejects.toMatchObject({ code: 'SLOT_WRONG_PLUGIN' })
+})
+
+test('what is older than the slot, or in a gap, counts as never streamed', async () => {
+  const isStreamed = async () =>
+    (
+      await one(`SELECT o.transaction_id >= c.unstreamed_below AS streamed FROM wal2rabbit.checkpoint c, outbox o
+      ORDER BY created_at DESC LIMIT 1`)
+    ).streamed
+  await init()
+  await insertEvent()
+  expect(await isStreamed()).toBe(true)
+  await init()
+  expect(await isStreamed()).toBe(true)
+  // A slot that is adopted may have been made after it.
+  await client.query('DELETE FROM wal2rabbit.checkpoint')
+  await init()
+  expect(await isStreamed()).toBe(false)
+  await insertEvent()
+  expect(await isStreamed()).toBe(true)
+  await dropSlot()
+  await init({ acceptGap: true })
+  expect(await isStreamed()).toBe(false)
+  await insertEvent()
+  expect(await isStreamed()).toBe(true)
 })
 
 test('a dropped slot is never made anew behind the back of the operator', async () => {

@@ -30,6 +30,33 @@ test('an empty database gets every file once', async () => {
   expect(rows).toEqual(known.map(({ name, checksum }) => ({ name, checksum })))
 })
 
+test('slots from before version 3: nothing counts as streamed that may not have been', async () => {
+  await migrate(client, known.slice(0, 2))
+  const entry = async (slot: string, kind: string): Promise<string> => {
+    const { rows } = await client.query(
+      `INSERT INTO wal2rabbit.checkpoint_history (slot, lsn, events, snapshot, snapshot_wal_end, kind, name, system_identifier, timeline)
+       VALUES ($1, '0/1', 0, pg_current_snapshot(), '0/1', $2, $2, '1', 1) RETURNING pg_current_xact_id()::text AS id`,
+      [slot, kind],
+    )
+    return rows[0].id
+  }
+  await client.query(`INSERT INTO wal2rabbit.checkpoint (slot, lsn, system_identifier, timeline)
+    SELECT slot, '0/1', '1', 1 FROM unnest('{plain,gap,marked,bare}'::text[]) slot`)
+  const ids = { plain: '', gap: '', marked: '' }
+  await entry('marked', 'mark')
+  ids.plain = await entry('plain', 'start')
+  ids.marked = await entry('marked', 'interval')
+  await entry('gap', 'start')
+  ids.gap = await entry('gap', 'gap')
+  for (const slot of Object.keys(ids)) await entry(slot, 'interval')
+  const { rows } = await client.query('SELECT pg_current_xact_id()::text AS id')
+  await migrate(client, known)
+  const stored = await client.query('SELECT slot, unstreamed_below::text AS below FROM wal2rabbit.checkpoint')
+  const { bare, ...others } = Object.fromEntries(stored.rows.map(({ slot, below }) => [slot, below]))
+  expect(others).toEqual(ids)
+  expect(BigInt(bare)).toBeGreaterThan(BigInt(rows[0].id))
+})
+
 test('two that migrate at once take turns', async () => {
   const others = await Promise.all([connect(), connect(), connect()])
   const done = await Promise.all([client, ...others].map((connection) => migrate(connection, [...known, next])))
