@@ -68,7 +68,7 @@ const tick = { usual: 1000, shortest: 25, off: 30_000 }
 /** Bytes of WAL a millisecond that a tick is always ready for: what some busy connections write. */
 const burst = 62_500
 /** Milliseconds that a look, or what it decides on, may come late on a busy server. */
-const lateness = 500
+const lateness = 300
 
 /**
  * Decides what is to be done with the anchors. Sizes are parts of `bytes`, B. An anchor is made every B/2, or half of

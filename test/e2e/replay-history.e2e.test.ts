@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { parseLsn } from '../../src/base/lsn.ts'
 import { runCommand } from '../support/bridge-process.ts'
-import { difference, ReplayWatch } from '../support/replay-watch.ts'
+import { difference, ReplayWatch, type Seen } from '../support/replay-watch.ts'
 import { freshDatabase, sharedRabbit } from '../support/services.ts'
 import { Stage } from '../support/stage.ts'
 import { emptyLedger, runWorkload } from '../support/workload.ts'
@@ -62,12 +62,14 @@ test(`replays from stored LSNs of a history of ${events} events give what commit
     })
     expect(result.stderr).toContain('source wal')
     expect(result.code, result.stderr).toBe(0)
-    const { id, eventsPublished, toLsn, rowsMatched } = JSON.parse(result.stdout)
+    const { id, eventsPublished, toLsn, toRows, rowsMatched } = JSON.parse(result.stdout)
     await watch.until(eventsPublished, 30_000)
     const to = parseLsn(toLsn)
     // The live stream delivers what is above; all below its stored LSN has arrived or is about to.
-    const expected = () => live.seen.filter((seen) => seen.lsn >= parseLsn(lsn) && seen.lsn < to)
-    await live.untilHolds(() => (live.seen.at(-1)?.lsn ?? 0n) >= to, 30_000, `live deliveries up to ${to}`)
+    const isBelow = (seen: Seen) => seen.lsn < to || (seen.lsn === to && seen.ordinal < toRows)
+    const expected = () => live.seen.filter((seen) => seen.lsn >= parseLsn(lsn) && isBelow(seen))
+    const isThere = () => live.seen.length > 0 && !isBelow(live.seen.at(-1)!)
+    await live.untilHolds(isThere, 30_000, `live deliveries up to ${to}`)
     expect(difference(watch.seen, expected()), `replay from ${lsn}`).toBeUndefined()
     expect(rowsMatched).toBe(eventsPublished)
     expect(new Set(watch.seen.map((seen) => seen.replayId))).toEqual(new Set(watch.seen.length === 0 ? [] : [id]))

@@ -18,7 +18,8 @@ import {
 } from './anchor-stage.ts'
 
 const MiB = 1024 * 1024
-const bytes = 32 * MiB
+/** Large enough that as fast as one connection writes the window is whole: below that the bound comes first. */
+const bytes = 64 * MiB
 
 let server: PostgresService
 

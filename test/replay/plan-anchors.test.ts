@@ -114,9 +114,9 @@ test('the faster WAL is written, the earlier one goes, and the sooner is the nex
   const one = anchor(1500, 2)
   expect(plan([one], { walRate: 10_000, tickGrowth: 10_000_000 })).toMatchObject({ drops: [], wait: 1000 })
   expect(plan([one], { walRate: 250_000, tickGrowth: 62_000_000 })).toMatchObject({ drops: [], wait: 250 })
-  expect(plan([one], { walRate: 980_000, tickGrowth: 240_000_000 })).toMatchObject({ drops: [], wait: 64 })
-  expect(plan([one], { walRate: 1_020_000 })).toMatchObject({ drops: [{ because: 'bound' }] })
-  expect(plan([], { walRate: 4_000_000 })).toMatchObject({
+  expect(plan([one], { walRate: 1_600_000, tickGrowth: 240_000_000 })).toMatchObject({ drops: [], wait: 39 })
+  expect(plan([one], { walRate: 1_700_000 })).toMatchObject({ drops: [{ because: 'bound' }] })
+  expect(plan([], { walRate: 6_000_000 })).toMatchObject({
     create: undefined,
     degraded: { kind: 'too-fast' },
     wait: 25,

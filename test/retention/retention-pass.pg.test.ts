@@ -60,8 +60,13 @@ test.each([
   await stage.insert(3, 9, undefined, 'older than the slot')
   await stage.beginStream()
   await stage.insert(5, 9, undefined, 'streamed')
-  await stage.record()
-  await stage.settle()
+  // A transaction of PostgreSQL's own, as of autovacuum, may hold xmin back for a moment.
+  const dryRun = async () => {
+    await stage.record()
+    await stage.settle()
+    return (await stage.pass(rule, true)).rows
+  }
+  await expect.poll(dryRun, { timeout: 20_000 }).toBe(5)
   const notices = [expect.stringContaining('slot shop may never have streamed them')]
   expect(await stage.pass(rule, true)).toMatchObject({ outcome: 'done', rows: 5, notices })
   expect(await stage.pass(rule)).toMatchObject({ outcome: 'done', rows: 5, notices })
