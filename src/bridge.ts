@@ -123,6 +123,9 @@ export class Bridge {
       reason = await this.#over
       if (reason === undefined) await this.#drain()
       else await this.#endWith(reason)
+    } catch (error) {
+      if (leavesRowsOut(toBridgeError(error))) await checkpoint.noteUnstreamed()
+      throw error
     } finally {
       this.#ended = true
       this.#ownership.end()
@@ -291,4 +294,9 @@ export class Bridge {
     await this.#storeSettled()
     await checkpoint.recordHistory('stop')
   }
+}
+
+/** Rows that are inserted until the publication is mended are none of the stream's. */
+function leavesRowsOut({ code }: BridgeError): boolean {
+  return code === 'PUBLICATION_MISSING' || code === 'PUBLICATION_INCOMPLETE'
 }

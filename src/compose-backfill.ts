@@ -1,3 +1,4 @@
+import { BridgeError } from './base/errors.ts'
 import { formatLsn } from './base/lsn.ts'
 import { type OpenReplay, openPublishing, type PublishingOptions, routingOptions } from './compose-publishing.ts'
 import { RateLimit } from './replay/rate-limit.ts'
@@ -8,6 +9,19 @@ import { TableSource } from './source/table-source.ts'
 
 /** A backfill starts over from its first row: servers may be away for longer than a replay waits; milliseconds. */
 const patience = 10 * 60_000
+
+/**
+ * The table is held meanwhile, so that none of its partitions can go. A lock that waits for that holds up the reading as
+ * well, and every writer, and neither would ever end.
+ */
+const lockTimeout_ms = 10_000
+
+function lockedByOthers(): BridgeError {
+  return new BridgeError(
+    'BACKFILL_INCOMPLETE',
+    `the table could not be read for ${lockTimeout_ms / 1000} s: somebody waits for an exclusive lock on it or a partition (ALTER, DROP, DETACH, TRUNCATE), which waits for the backfill to end`,
+  )
+}
 
 /**
  * Publishes the rows of a backfill as first deliveries: to where the live stream will send them, without `wal-replay`,
@@ -30,8 +44,7 @@ export function openBackfill(
         routing: createRouting(routingOptions(loaded)),
         newSource: async ({ partial }) => {
           const connection = sessionConnection(await loaded.sourceUrl(), loaded.config.source.connectTimeout)
-          const after = trail.below(Number.MAX_SAFE_INTEGER)
-          const rest = { ...range, after }
+          const rest = { ...range, after: trail.last }
           source = new TableSource({
             connection,
             table,
@@ -39,9 +52,11 @@ export function openBackfill(
             position,
             snapshotId,
             firstOrdinal: partial?.rows ?? 0,
+            lockTimeout: { after: lockTimeout_ms, error: lockedByOthers },
           })
           return source
         },
+        mayRest: true,
         onPushed: (row) => trail.note(row.ordinal, source!.orderKeyOf(row)),
         admits: () => true,
         redirect: (event) => event,

@@ -230,12 +230,13 @@ test('what came before such a row and could not go out in time goes out with the
   await second
 })
 
-test('a publication that no longer carries the table ends the session', async () => {
-  const { bridge, checkpoint, streaming } = scriptedBridge({ timings: { watchInterval: 0 } })
+test('a publication that no longer carries the table ends the session, and that is noted for retention', async () => {
+  const { bridge, calls, checkpoint, streaming } = scriptedBridge({ timings: { watchInterval: 0 } })
   checkpoint.watching = async () => {
     throw new BridgeError('PUBLICATION_INCOMPLETE', 'scripted')
   }
   const run = bridge.run()
   await streaming
   await expect(run).rejects.toMatchObject({ code: 'PUBLICATION_INCOMPLETE' })
+  expect(calls.filter((call) => /^(unstreamed|close)$/.test(call))).toEqual(['unstreamed', 'close'])
 })

@@ -138,6 +138,9 @@ class ScriptedCheckpoint implements Checkpoint {
   watch(): Promise<void> {
     return this.watching()
   }
+  async noteUnstreamed(): Promise<void> {
+    this.#calls.push('unstreamed')
+  }
   async close(): Promise<void> {
     this.#calls.push('close')
   }

@@ -28,11 +28,17 @@ interface Claim {
   readonly position: StartPosition
 }
 
+/** `unstreamed_below` while the stream leaves rows out: above every transaction that will ever be. The claim after that ends it. */
+export const unstreamedUntilClaim = '9223372036854775807'
+
+const noteUnstreamedSql = 'UPDATE wal2rabbit.checkpoint SET unstreamed_below = $2 WHERE slot = $1'
+
 const loadSql = `SELECT ${checkpointColumnsSql} FROM wal2rabbit.checkpoint WHERE slot = $1`
 
 const claimSql = `
   UPDATE wal2rabbit.checkpoint SET epoch = epoch + 1, version = version + 1, owner = $3, timeline = $4,
-    partial_commit_lsn = CASE WHEN $5 THEN partial_commit_lsn END, partial_rows = CASE WHEN $5 THEN partial_rows END
+    partial_commit_lsn = CASE WHEN $5 THEN partial_commit_lsn END, partial_rows = CASE WHEN $5 THEN partial_rows END,
+    unstreamed_below = CASE WHEN unstreamed_below = '${unstreamedUntilClaim}' THEN pg_current_xact_id() ELSE unstreamed_below END
   WHERE slot = $1 AND version = $2
   RETURNING ${checkpointColumnsSql}, pg_current_wal_insert_lsn()::text AS wal_end`
 
@@ -137,6 +143,12 @@ export class CheckpointStore {
     if (rows.length > 0) return
     const text = `checkpoint of slot ${slot} has another owner: it no longer has epoch ${epoch}`
     throw new BridgeError('CHECKPOINT_FENCED', text)
+  }
+
+  /** From here on, until the next claim, every row may be one that was not streamed. */
+  async noteUnstreamed(): Promise<void> {
+    const values = [this.#options.slot, unstreamedUntilClaim]
+    await this.#query('noting what is not streamed', 'wal2rabbit_unstreamed', noteUnstreamedSql, values)
   }
 
   /** Adds the stored LSN to the history, with a snapshot and the WAL end read after it. Undefined without a row. */

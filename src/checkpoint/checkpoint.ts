@@ -40,6 +40,8 @@ export interface Checkpoint {
   recordHistory(moment: HistoryMoment): Promise<void>
   /** Looks again whether publication and table still carry the mapped columns. Rejects with the halt code. */
   watch(): Promise<void>
+  /** Keeps retention from rows that the stream may have left out, until the next claim. Never rejects. */
+  noteUnstreamed(): Promise<void>
   /** Closes the connection within a bound. Idempotent, never rejects. */
   close(): Promise<void>
 }

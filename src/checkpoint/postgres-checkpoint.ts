@@ -199,6 +199,11 @@ export class PostgresCheckpoint implements Checkpoint {
     )
   }
 
+  async noteUnstreamed(): Promise<void> {
+    // The halt tells the operator what to look for; a server that is away just now leaves it at that.
+    await this.#store?.noteUnstreamed().catch(() => undefined)
+  }
+
   async close(): Promise<void> {
     const connection = this.#connection
     this.#connection = undefined

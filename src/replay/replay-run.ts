@@ -105,6 +105,8 @@ export class ReplayRun {
     this.#timer = setInterval(() => this.#tick(), tickInterval)
     try {
       await this.#stream()
+      // A server that shuts down waits for whoever is connected.
+      await this.#letGo()
       await this.#drain()
       if (this.#failure !== undefined) throw this.#failure
       return this.#stopAsked && !this.#finished ? 'stopped' : 'done'
@@ -112,7 +114,7 @@ export class ReplayRun {
       clearInterval(this.#timer)
       clearTimeout(this.#rateTimer)
       await this.#source?.stop()
-      await this.#held?.stop()
+      await this.#letGo()
       await this.#storing
     }
   }
@@ -145,7 +147,8 @@ export class ReplayRun {
         return
       }
       // One that was left unread has waited long enough, and is held on to meanwhile.
-      if (this.#held === undefined) await this.#sleep(backoffDelay(retry, attempt))
+      if (error.code !== 'SOURCE_BACKPRESSURE') await this.#sleep(backoffDelay(retry, attempt))
+      if (this.#isStoreOverdue) await this.#letGo()
       while (!this.#over && this.#isStoreOverdue) await this.#next()
     }
   }
@@ -158,12 +161,10 @@ export class ReplayRun {
     this.#paused = false
     this.#pausedSince = undefined
     this.#streamEnded = undefined
-    const held = this.#held
-    this.#held = undefined
     let moved = false
     try {
       const start = output.received
-      const source = await newSource(start, held !== undefined)
+      const source = await newSource(start, this.#held !== undefined)
       this.#source = source
       // A slot that reached back far enough when it was looked at may have moved on, or be gone, before it was copied.
       moved = true
@@ -178,7 +179,7 @@ export class ReplayRun {
         },
       })
       moved = false
-      await held?.stop()
+      await this.#letGo()
       failPoint('replay-started')
       // What was decided while there was no socket to pause does not count.
       this.#paused = false
@@ -189,12 +190,19 @@ export class ReplayRun {
       return this.#streamEnded
     } catch (thrown) {
       const error = toBridgeError(thrown)
+      // What is short for a moment, a slot or a connection, is no reason to give up what nothing else may hold.
+      if (error.code !== 'SOURCE_TOO_MANY_CONNECTIONS') await this.#letGo()
       if (!moved || !goneCodes.includes(error.code)) return error
       return new BridgeError('SOURCE_CONNECTION_LOST', `${error.message}; looking for another slot`, { cause: error })
     } finally {
-      await held?.stop()
       await this.#release()
     }
+  }
+
+  async #letGo(): Promise<void> {
+    const held = this.#held
+    this.#held = undefined
+    await held?.stop()
   }
 
   /** One that was only left unread is held on to; any other ends. */

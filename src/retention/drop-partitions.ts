@@ -12,8 +12,8 @@ export interface OldPartition {
 
 /** A waiting ACCESS EXCLUSIVE lock lets nobody insert, so it is waited for only so long; milliseconds. */
 const lockTimeout = { partition: 2000, drop: 100 }
-/** For each of the four statements while the partition is locked: who writes through the root may wait for it; milliseconds. */
-const lockedTimeout = 500
+/** While the partition is locked, who writes to it, or through the root without saying where, waits; milliseconds. */
+const lockedTimeout = { look: 3000, other: 500 }
 
 /**
  * Partitions whose range ends at or before the cutoff, oldest first. Those with a range of MAXVALUE, the default
@@ -96,8 +96,9 @@ function dropIfUnchanged(stage: PassStage, partition: OldPartition, looked: Look
   return inTransaction(client, async () => {
     await client.query({ text: `SET LOCAL lock_timeout = ${lockTimeout.partition}` })
     await client.query({ text: `LOCK TABLE ${partition.name} IN SHARE ROW EXCLUSIVE MODE` })
-    await client.query({ text: `SET LOCAL statement_timeout = ${lockedTimeout}` })
+    await client.query({ text: `SET LOCAL statement_timeout = ${lockedTimeout.look}` })
     if (!(await isUnchanged(stage, partition, looked))) return undefined
+    await client.query({ text: `SET LOCAL statement_timeout = ${lockedTimeout.other}` })
     await guard.beforePartition()
     await client.query({ text: `SET LOCAL lock_timeout = ${lockTimeout.drop}` })
     await client.query({ text: `DROP TABLE ${partition.name}` })

@@ -79,7 +79,8 @@ async function relationsOf(client: PostgresClient, table: string): Promise<Map<s
 }
 
 function requireSame(table: string, seen: Map<string, string>, present: Map<string, string>): void {
-  const gone = [...seen].filter(([file]) => !present.has(file)).map(([, name]) => name)
+  const gone =
+    seen.size === 0 ? ['all of it'] : [...seen].filter(([file]) => !present.has(file)).map(([, name]) => name)
   if (gone.length === 0) return
   throw new BridgeError(
     'BACKFILL_INCOMPLETE',

@@ -1,5 +1,7 @@
 import { BridgeError } from '../base/errors.ts'
+import { inTransaction } from '../base/in-transaction.ts'
 import { quoteIdent, quoteLiteral, quoteTable } from '../base/sql.ts'
+import { unstreamedUntilClaim } from '../checkpoint/checkpoint-store.ts'
 import {
   createPublicationSql,
   inspectPublication,
@@ -82,18 +84,31 @@ export async function planPublication(context: InitContext): Promise<PlannedStep
     sql: slotExists ? `${sql}\n${late}` : sql,
     ...(slotExists && { detail: lateWarning(context) }),
     apply: async () => {
-      await attempt(facts.exists ? `adding the table to ${name}` : `creating ${name}`, () =>
-        client.query({ text: sql }),
+      const doing = facts.exists ? `adding the table to ${name}` : `creating ${name}`
+      if (!slotExists) {
+        await attempt(doing, () => client.query({ text: sql }))
+        return undefined
+      }
+      await attempt(doing, () =>
+        inTransaction(client, async () => {
+          await client.query({ text: sql })
+          // Killed before the next statement, it is the first claim of a bridge that does it.
+          await client.query({ text: unstreamedSql(context, `'${unstreamedUntilClaim}'`) })
+        }),
       )
-      if (slotExists) await attempt('noting what is not streamed', () => client.query({ text: late }))
+      await attempt('noting what is not streamed', () => client.query({ text: late }))
       return undefined
     },
   }
 }
 
 /** In a transaction that begins once the publication is committed: what was written before it has a lower id. */
-function lateSql({ slot }: InitContext): string {
-  return `UPDATE wal2rabbit.checkpoint SET unstreamed_below = pg_current_xact_id() WHERE slot = ${quoteLiteral(slot)};`
+function lateSql(context: InitContext): string {
+  return unstreamedSql(context, 'pg_current_xact_id()')
+}
+
+function unstreamedSql({ slot }: InitContext, below: string): string {
+  return `UPDATE wal2rabbit.checkpoint SET unstreamed_below = ${below} WHERE slot = ${quoteLiteral(slot)};`
 }
 
 function lacksOnlyTheTable(facts: PublicationFacts): boolean {

@@ -31,13 +31,17 @@ export function replicationConfig(
 /**
  * The same for a connection that reads the table, however long that takes. Where row security would hide rows it is an
  * error, for the stream hides none. One process at a time: a replay must not take the server from the live stream.
+ * `lockTimeout_ms`: for a lock on the table; 0 waits.
  */
-export function tableConfig(connection: ClientConfig): { config: ClientConfig; socket: Socket } {
+export function tableConfig(
+  connection: ClientConfig,
+  lockTimeout_ms: number,
+): { config: ClientConfig; socket: Socket } {
   // As parameters of their own they would win over `options`, and the driver would give up a query by itself.
   const { statement_timeout, query_timeout, lock_timeout, idle_in_transaction_session_timeout, ...rest } = connection
   return streamConfig(rest, 'wal2rabbit table', [
     'statement_timeout=0',
-    'lock_timeout=0',
+    `lock_timeout=${lockTimeout_ms}`,
     'idle_in_transaction_session_timeout=0',
     'idle_session_timeout=0',
     'row_security=off',

@@ -34,9 +34,9 @@ export class CopyStream {
   #ending: Promise<void> | undefined
   #reason: BridgeError | undefined
 
-  constructor(connection: ClientConfig, handlers: CopyStreamHandlers) {
+  constructor(connection: ClientConfig, handlers: CopyStreamHandlers, lockTimeout_ms = 0) {
     this.#handlers = handlers
-    const { config, socket } = tableConfig(connection)
+    const { config, socket } = tableConfig(connection, lockTimeout_ms)
     this.#client = new pg.Client(config)
     this.#socket = socket
     this.#client.on('error', (error) => this.#fail(error))

@@ -1,6 +1,6 @@
 import type { ClientConfig } from 'pg'
 import { assert } from '../base/assert.ts'
-import { toBridgeError } from '../base/errors.ts'
+import { type BridgeError, toBridgeError } from '../base/errors.ts'
 import type { Lsn } from '../base/lsn.ts'
 import { type CommitTime, parseCommitTime } from './commit-time.ts'
 import { CopyStream } from './copy-stream.ts'
@@ -30,6 +30,8 @@ export interface TableSourceOptions {
   readonly snapshotId?: string | undefined
   /** Number of the first row, default 0. */
   readonly firstOrdinal?: number
+  /** How long to wait for a lock on the table, milliseconds, and what it ends with; without it for as long as it takes. */
+  readonly lockTimeout?: { readonly after: number; readonly error: () => BridgeError }
   /** Goes on counting in these. */
   readonly counters?: SourceCounters
 }
@@ -67,7 +69,7 @@ export class TableSource implements Source {
 
   /** Throws a BridgeError COLUMN_TYPE for a table whose created_at or transaction_id cannot be sorted by. */
   constructor(options: TableSourceOptions) {
-    const { connection, table, firstOrdinal = 0 } = options
+    const { connection, table, firstOrdinal = 0, lockTimeout } = options
     this.#options = options
     this.#order = new TableOrder(table)
     this.#relation = {
@@ -79,14 +81,18 @@ export class TableSource implements Source {
     this.#zone = table.columns[this.#createdAt]?.type === 'timestamp' ? '+00' : ''
     this.#ordinal = firstOrdinal
     this.counters = options.counters ?? { rows: 0, transactions: 0, bytes: 0, ignored: 0, keepalives: 0 }
-    this.#stream = new CopyStream(connection, {
-      onRow: (chunk) => this.#onRow(chunk),
-      onDone: (rows) => this.#onDone(rows),
-      onEnd: (error) => {
-        this.#flush()
-        this.#handlers!.onEnd(error)
+    this.#stream = new CopyStream(
+      connection,
+      {
+        onRow: (chunk) => this.#onRow(chunk),
+        onDone: (rows) => this.#onDone(rows),
+        onEnd: (error) => {
+          this.#flush()
+          this.#handlers!.onEnd(lockTimeout !== undefined && isLockTimeout(error) ? lockTimeout.error() : error)
+        },
       },
-    })
+      lockTimeout?.after,
+    )
   }
 
   /** Where a row of this source stands: `after` of a range that is to go on there. */
@@ -175,4 +181,8 @@ export class TableSource implements Source {
       this.#isStopped = true
     }
   }
+}
+
+function isLockTimeout(error: BridgeError | undefined): boolean {
+  return (error?.cause as { readonly code?: unknown } | undefined)?.code === '55P03'
 }

@@ -90,6 +90,23 @@ test('a second owner fences the first, which then changes nothing', async () => 
   expect(await second.load()).toMatchObject({ position: end(parseLsn('A/2')), events: 1n, epoch: 2n })
 })
 
+test('what may be left out of the stream is noted, whoever owns the row, until the next claim', async () => {
+  const below = async () =>
+    (await client.query(`SELECT unstreamed_below::text AS below FROM wal2rabbit.checkpoint WHERE slot = 'shop'`))
+      .rows[0].below
+  const first = await claimed()
+  expect(await below()).toBeNull()
+  await storeOn(client).noteUnstreamed()
+  await first.store(end(parseLsn('A/1')), 1)
+  expect(await below()).toBe('9223372036854775807')
+  const { rows } = await client.query('SELECT pg_current_xact_id()::text AS id')
+  await claimed()
+  expect(BigInt(await below())).toBe(BigInt(rows[0].id) + 1n)
+  const ended = await below()
+  await claimed()
+  expect(await below()).toBe(ended)
+})
+
 test('of two owners that loaded the same row only one gets it', async () => {
   const [a, b] = [storeOn(client), storeOn(client)]
   const [rowOfA, rowOfB] = [(await a.load())!, (await b.load())!]

@@ -258,6 +258,21 @@ test('when the copy that was held is gone as well, another slot is looked for', 
   expect(sources.map(({ stopped }) => stopped)).toEqual([true, true, false])
 })
 
+test('what is held is kept while a slot or a connection is short for a moment', async () => {
+  const asked: boolean[] = []
+  const short = new BridgeError('SOURCE_TOO_MANY_CONNECTIONS', 'all replication slots are in use')
+  const sources = [new ScriptedSource(), new ScriptedSource(short), new ScriptedSource()]
+  const newSource = async (_: StartPosition, fromLast: boolean) => sources[asked.push(fromLast) - 1]!
+  const { begin } = stage({ newSource }, { messages: 1, bytes: 1e9 })
+  await begin()
+  sources[0]!.give(row(120n), row(120n, 1))
+  await pass(30_200)
+  expect([asked, sources[0]!.stopped]).toEqual([[false, true], false])
+  await pass(1000)
+  expect(asked).toEqual([false, true, true])
+  expect(sources.map(({ stopped }) => stopped)).toEqual([true, true, false])
+})
+
 test('a stop lets go of what is held, too', async () => {
   const sources = [new ScriptedSource(), new ScriptedSource()]
   const connecting = { resolve: () => {} }

@@ -215,6 +215,7 @@ export class FakePostgres {
         this.write(store_bytes)
         return []
       case 'wal2rabbit_prune_history':
+      case 'wal2rabbit_unstreamed':
         return []
       default:
         throw new Error(`the fake PostgreSQL does not know the statement ${name}`)

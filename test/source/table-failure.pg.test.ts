@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { BridgeError } from '../../src/base/errors.ts'
 import { clientConfigFromUrl } from '../../src/base/postgres-url.ts'
 import { uniqueName } from '../support/services.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
@@ -160,4 +161,15 @@ test('settings of the url that would end a long read do not reach it', async () 
   const table = { ...(await stage.readable()), rowFilter: 'pg_sleep(0.5) IS NOT NULL' }
   const reader = await stage.readTable({}, { connection: clientConfigFromUrl(url), table })
   expect(reader.texts()).toEqual(['1'])
+})
+
+test('a lock that somebody waits for ends it where it must not be waited for', async () => {
+  const stage = await open()
+  await stage.sql(`INSERT INTO outbox (id, payload) VALUES (1, 'x')`, 'BEGIN', 'LOCK TABLE outbox')
+  const error = new BridgeError('BACKFILL_INCOMPLETE', 'locked')
+  const reader = await stage.makeTable({}, { lockTimeout: { after: 100, error: () => error } })
+  await reader.start(fromSlot)
+  reader.source.resume()
+  expect(await reader.end()).toBe(error)
+  await stage.sql('ROLLBACK')
 })
