@@ -16,7 +16,7 @@ function frames(message: OutboundMessage): string {
 
 function stored(message: OutboundMessage): OutboundMessage {
   const text = encodeMessage(message)
-  expect(text).toMatch(/^[\x20-\x7e]*$/) // fits a database of any encoding
+  expect(text).toMatch(/^[\x20-\x7f]*$/) // fits a database of any encoding
   return decodeMessage(text, message.body)
 }
 

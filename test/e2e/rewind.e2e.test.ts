@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { parseLsn } from '../../src/base/lsn.ts'
 import { atFailPoint, runCommand } from '../support/bridge-process.ts'
 import { isLong } from '../support/length.ts'
 import { RewindStage } from './rewind-stage.ts'
@@ -96,6 +97,9 @@ test('by event and by mark: it begins at the event itself, within its transactio
   await scene.start()
   await scene.write(5)
   await scene.caughtUp(5, 'the transaction')
+  // What the consumer has is stored a moment later, and a mark is what is stored.
+  const lsn = parseLsn(collector.deliveries.at(-1)!.commitLsn)
+  await stage.bridge.until(({ positions }) => parseLsn(positions.stored ?? '0/0') > lsn, 10_000, 'stored')
   const mark = await runCommand(['checkpoints', 'mark', 'release-7'], stage.bridge.env)
   expect(mark.code, mark.stderr).toBe(0)
   await scene.write(3)
