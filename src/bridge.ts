@@ -120,11 +120,11 @@ export class Bridge {
       this.#lastStoreAt = this.#lastHistoryAt = this.#lastWatchAt = performance.now()
       this.#timer = setInterval(() => this.#tick(), Math.max(10, Math.min(timings.storeInterval / 4, leaseTime / 8)))
       if (!this.#ended) this.#begin()
-      reason = await this.#over
-      if (reason === undefined) await this.#drain()
-      else await this.#endWith(reason)
+      const error = await this.#over
+      if (error === undefined) await this.#drain()
+      else await this.#endWith(error)
     } catch (error) {
-      if (leavesRowsOut(toBridgeError(error))) await checkpoint.noteUnstreamed()
+      reason = toBridgeError(error)
       throw error
     } finally {
       this.#ended = true
@@ -133,6 +133,7 @@ export class Bridge {
       clearInterval(this.#timer)
       await source.stop()
       await this.#storing
+      if (reason !== undefined && leavesRowsOut(reason)) await checkpoint.noteUnstreamed()
       await checkpoint.close()
     }
   }

@@ -191,14 +191,16 @@ async function commonParts(
 
 /**
  * Temporary copies, each on a replication connection of its own: of the youngest slot that reaches back to the start, or of
- * the copy before, which reaches there also when the anchor that it was made from is gone.
+ * the copy that is held, which reaches there also when the anchor that it was made from is gone.
  */
 function walSources(loaded: LoadedConfig): ReplayParts['newSource'] {
-  let last: string | undefined
-  return async (start, fromLast) => {
-    const base = fromLast ? last! : await baseFor(loaded, start)
-    last = `${loaded.config.source.slot.slice(0, 40)}_replay_${randomBytes(5).toString('hex')}`
-    return openWal(loaded, base, last)
+  const copies = new WeakMap<Source, string>()
+  return async (start, held) => {
+    const base = held === undefined ? await baseFor(loaded, start) : copies.get(held)!
+    const copy = `${loaded.config.source.slot.slice(0, 40)}_replay_${randomBytes(5).toString('hex')}`
+    const source = await openWal(loaded, base, copy)
+    copies.set(source, copy)
+    return source
   }
 }
 

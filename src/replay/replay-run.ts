@@ -32,10 +32,10 @@ export interface ReplayCounts {
 export interface ReplayParts {
   readonly range: ReplayRange
   /**
-   * A connection that streams the range from a position on; asked again after each loss. `fromLast`: the one before still
-   * stands, and what it holds is sure to reach back that far. Rejects with a BridgeError.
+   * A connection that streams the range from a position on; asked again after each loss. `held`: an earlier one, which
+   * still stands, and what it holds is sure to reach back that far. Rejects with a BridgeError.
    */
-  readonly newSource: (start: StartPosition, fromLast: boolean) => Promise<Source>
+  readonly newSource: (start: StartPosition, held: Source | undefined) => Promise<Source>
   /** The source may stay unread for as long as it takes: no walsender is behind it. */
   readonly mayRest?: boolean
   readonly routing: Routing
@@ -164,7 +164,7 @@ export class ReplayRun {
     let moved = false
     try {
       const start = output.received
-      const source = await newSource(start, this.#held !== undefined)
+      const source = await newSource(start, this.#held)
       this.#source = source
       // A slot that reached back far enough when it was looked at may have moved on, or be gone, before it was copied.
       moved = true

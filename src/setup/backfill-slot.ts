@@ -25,7 +25,7 @@ export interface BackfillSlot {
   /** Stands until close(). */
   readonly snapshotId: string
   /**
-   * Makes a lasting slot of this name that begins at the consistent point, over a connection of its own: any error on that
+   * Makes a lasting slot of this name that begins at the consistent point, over a connection of its own: an error on that
    * of a temporary slot ends the slot. While all are taken it waits, for 10 minutes. Rejects with a BridgeError.
    */
   persist(client: PostgresClient, name: string): Promise<void>

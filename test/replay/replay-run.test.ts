@@ -213,9 +213,9 @@ test('a window that is still full when the connection is made again stops readin
 
 test('an unread socket is let go after 30 seconds, once another one stands that what it held was handed to', async () => {
   const sources: ScriptedSource[] = []
-  const asked: { fromLast: boolean; lastStands: boolean | undefined }[] = []
-  const newSource = async (_: StartPosition, fromLast: boolean) => {
-    asked.push({ fromLast, lastStands: sources.at(-1) && !sources.at(-1)!.stopped })
+  const asked: { held: Source | undefined; stands: boolean | undefined }[] = []
+  const newSource = async (_: StartPosition, held: Source | undefined) => {
+    asked.push({ held, stands: sources.at(-1) && !sources.at(-1)!.stopped })
     const source = new ScriptedSource()
     sources.push(source)
     return source
@@ -225,8 +225,8 @@ test('an unread socket is let go after 30 seconds, once another one stands that 
   sources[0]!.give(row(120n), row(120n, 1), row(120n, 2))
   await pass(31_000)
   expect(asked).toEqual([
-    { fromLast: false, lastStands: undefined },
-    { fromLast: true, lastStands: true },
+    { held: undefined, stands: undefined },
+    { held: sources[0], stands: true },
   ])
   expect(sources.map(({ stopped, paused }) => ({ stopped, paused }))).toEqual([
     { stopped: true, paused: true },
@@ -246,30 +246,31 @@ test('an unread socket is let go after 30 seconds, once another one stands that 
 })
 
 test('when the copy that was held is gone as well, another slot is looked for', async () => {
-  const asked: boolean[] = []
+  const asked: (Source | undefined)[] = []
   const gone = new BridgeError('SLOT_MISSING', 'slot s_replay_1 does not exist')
   const sources = [new ScriptedSource(), new ScriptedSource(gone), new ScriptedSource()]
-  const newSource = async (_: StartPosition, fromLast: boolean) => sources[asked.push(fromLast) - 1]!
+  const newSource = async (_: StartPosition, held: Source | undefined) => sources[asked.push(held) - 1]!
   const { begin } = stage({ newSource }, { messages: 1, bytes: 1e9 })
   await begin()
   sources[0]!.give(row(120n), row(120n, 1))
   await pass(31_000)
-  expect(asked).toEqual([false, true, false])
+  expect(asked).toEqual([undefined, sources[0], undefined])
   expect(sources.map(({ stopped }) => stopped)).toEqual([true, true, false])
 })
 
 test('what is held is kept while a slot or a connection is short for a moment', async () => {
-  const asked: boolean[] = []
+  const asked: (Source | undefined)[] = []
   const short = new BridgeError('SOURCE_TOO_MANY_CONNECTIONS', 'all replication slots are in use')
   const sources = [new ScriptedSource(), new ScriptedSource(short), new ScriptedSource()]
-  const newSource = async (_: StartPosition, fromLast: boolean) => sources[asked.push(fromLast) - 1]!
+  const newSource = async (_: StartPosition, held: Source | undefined) => sources[asked.push(held) - 1]!
   const { begin } = stage({ newSource }, { messages: 1, bytes: 1e9 })
   await begin()
   sources[0]!.give(row(120n), row(120n, 1))
   await pass(30_200)
-  expect([asked, sources[0]!.stopped]).toEqual([[false, true], false])
+  expect([asked, sources[0]!.stopped]).toEqual([[undefined, sources[0]], false])
   await pass(1000)
-  expect(asked).toEqual([false, true, true])
+  // Of the one that never stood nothing can be copied.
+  expect(asked).toEqual([undefined, sources[0], sources[0]])
   expect(sources.map(({ stopped }) => stopped)).toEqual([true, true, false])
 })
 
